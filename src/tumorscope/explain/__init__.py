@@ -1,0 +1,1 @@
+"""Floor 4: heatmaps and their score against boxes."""

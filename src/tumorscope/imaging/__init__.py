@@ -1,0 +1,1 @@
+"""Floor 1: bytes to pixels, pixels to cached tensors, batches and augmentation."""

@@ -1,0 +1,1 @@
+"""Floor 2: CNNs and timm backbones behind one registry."""

@@ -1,0 +1,1 @@
+"""Floor 4: recipe, execution plan, stages, Lightning module, run folder."""
