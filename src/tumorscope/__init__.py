@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tumorscope.api import audit, compare, datasets, evaluate, load, predict, report, train
+    from tumorscope.api import compare, datasets, evaluate, load, report, train
 
-_VERBS = ("audit", "compare", "datasets", "evaluate", "load", "predict", "report", "train")
-
-__all__ = ["__version__", *_VERBS]
+__all__ = ["__version__", "compare", "datasets", "evaluate", "load", "report", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _VERBS:
+    if name in __all__:
         return getattr(importlib.import_module("tumorscope.api"), name)
     raise AttributeError(f"module 'tumorscope' has no attribute {name!r}")
 

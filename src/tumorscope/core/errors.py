@@ -20,9 +20,7 @@ class TumorscopeError(Exception):
 
     exit_code = 1
 
-    def __init__(
-        self, found: str, *, expected: str = "", where: str | Path = "", fix: str = ""
-    ) -> None:
+    def __init__(self, found: str, *, expected: str = "", where: str | Path = "", fix: str = "") -> None:
         self.found = found
         self.expected = expected
         self.where = str(where)

@@ -108,7 +108,14 @@ class Manifest:
     def sha256(self) -> str:
         """Hash of what was used: classes, positive class and every record."""
         rows = [
-            (r.path, r.label, r.split, r.patient, r.sha256, [(b.label, b.cx, b.cy, b.w, b.h) for b in r.boxes])
+            (
+                r.path,
+                r.label,
+                r.split,
+                r.patient,
+                r.sha256,
+                [(b.label, b.cx, b.cy, b.w, b.h) for b in r.boxes],
+            )
             for r in self.records
         ]
         return sha256_value({"classes": self.classes, "positive": self.positive, "rows": rows})
@@ -163,9 +170,7 @@ class Manifest:
             "positive": self.positive,
             "inputs": self.inputs,
             "used": len(self.records),
-            "excluded": [
-                {"path": e.path, "reason": e.reason, "detail": e.detail} for e in self.exclusions
-            ],
+            "excluded": [{"path": e.path, "reason": e.reason, "detail": e.detail} for e in self.exclusions],
             "counts": self.counts(),
             "findings": [
                 {

@@ -1,0 +1,231 @@
+"""The Python way in: each function is one verb of the command line, with paths and plain values.
+
+`import tumorscope as ts; data = ts.load("scans/"); run = ts.train("demo", data, out="runs/a1")`
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tumorscope.core.errors import UsageError
+from tumorscope.data.load import load
+from tumorscope.data.manifest import Manifest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tumorscope.data.split import Split
+    from tumorscope.evaluation.comparison import Comparison
+
+__all__ = ["compare", "datasets", "evaluate", "load", "report", "train"]
+
+PathLike = str | os.PathLike[str]
+
+
+def quiet_threads() -> None:
+    """Let idle worker threads sleep instead of spin; must run before torch is imported."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def _manifest(data: Manifest | PathLike, progress: Callable[[int, int], None] | None = None) -> Manifest:
+    return data if isinstance(data, Manifest) else load(str(data), progress=progress)
+
+
+def train(
+    recipe: str,
+    data: Manifest | PathLike,
+    *,
+    out: PathLike,
+    overrides: Sequence[str] = (),
+    split: PathLike | None = None,
+    seeds: int = 1,
+    folds: int | None = None,
+    repeats: int = 1,
+    resume: bool = False,
+    command: str | None = None,
+    console: Console | None = None,
+) -> Path:
+    """Train a recipe, evaluate it, and write its report.
+
+    Args:
+        recipe: Shipped name or `.toml` file.
+        data: What `load` gives, or what it takes.
+        out: Run folder; new or empty, or a stopped run with `resume`.
+        overrides: `key=value` strings, such as "train.seed=3".
+        split: Split file made before.
+        seeds: Number of seeds on one split.
+        folds: K of a grouped cross-validation.
+        repeats: Times the cross-validation is repeated.
+        resume: Go on with a stopped run.
+        command: What the report gives as the command that rebuilds the run; made from the arguments by default.
+        console: Where progress goes.
+
+    Returns:
+        The run folder.
+
+    Raises:
+        UsageError: For a mistake in the recipe, the overrides or the output folder.
+        DataError: If the data does not fit the recipe.
+        IntegrityError: If a checkpoint or split file does not belong to this run.
+    """
+    quiet_threads()
+    from tumorscope.data.split import load_split
+    from tumorscope.reporting.render import render_report
+    from tumorscope.reporting.summary import render_summary
+    from tumorscope.training.recipe import load_recipe
+    from tumorscope.training.repeat import Repetition, train_repeated
+    from tumorscope.training.run import train as train_one
+
+    checked = load_recipe(recipe, overrides)
+    manifest = _manifest(data)
+    repetition = Repetition(seeds=seeds, folds=folds, repeats=repeats)
+    given: Split | None = None if split is None else load_split(Path(split), manifest)
+    folder = Path(out)
+    if command is None:
+        command = rebuild_command(
+            recipe, str(manifest.root), overrides, split=split, seeds=seeds, folds=folds, repeats=repeats
+        )
+    common: dict[str, Any] = {"command": command, "split": given, "resume": resume, "console": console}
+    if repetition.single:
+        if resume and (folder / "report.html").is_file():
+            return folder
+        train_one(checked, manifest, out=folder, **common)
+        render_report(folder)
+        return folder
+    summary = train_repeated(checked, manifest, repetition, out=folder, **common)
+    for child in summary["children"]:
+        render_report(folder / child["name"])
+    render_summary(folder)
+    return folder
+
+
+def rebuild_command(
+    recipe: str,
+    data: str,
+    overrides: Sequence[str],
+    *,
+    split: PathLike | None = None,
+    seeds: int = 1,
+    folds: int | None = None,
+    repeats: int = 1,
+) -> str:
+    """The command line that makes the same run again; the output folder is left for the reader to choose."""
+    import shlex
+
+    words = ["tumorscope", "train", recipe, "--data", data, "--out", "RUN"]
+    for override in overrides:
+        words += ["--set", override]
+    for name, value, usual in (
+        ("split", split, None),
+        ("seeds", seeds, 1),
+        ("folds", folds, None),
+        ("repeats", repeats, 1),
+    ):
+        if value != usual:
+            words += [f"--{name}", str(value)]
+    return shlex.join(words)
+
+
+def evaluate(
+    run: PathLike,
+    data: Manifest | PathLike | None = None,
+    *,
+    name: str | None = None,
+    part: str = "all",
+    mapping: Mapping[str, str] | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """The evaluation of a run: as it was made, or of its bundle on other data.
+
+    Args:
+        run: Run folder.
+        data: Other data; None returns the run's own evaluation without opening test again.
+        name: Folder for the new evaluation inside the run; the data's name by default.
+        part: "all", "train", "val" or "test" of the other data.
+        mapping: Class names of the data that the model calls otherwise.
+        console: Where progress goes.
+
+    Returns:
+        The content of `evaluation.json`.
+
+    Raises:
+        UsageError: If the folder is no finished run.
+        DataError: If classes do not match.
+        IntegrityError: If the bundle fails its checks.
+    """
+    from tumorscope.core.files import read_json
+
+    folder = Path(run)
+    path = folder / "evaluation.json"
+    if not path.is_file():
+        raise UsageError(
+            "no evaluation.json here",
+            expected="a finished run folder",
+            where=folder,
+            fix="finish it with `tumorscope train ... --resume`, or give another folder",
+        )
+    if data is None:
+        stored: dict[str, Any] = read_json(path)
+        return stored
+    quiet_threads()
+    from tumorscope.training.external import evaluate_on
+
+    manifest = _manifest(data)
+    return evaluate_on(
+        folder,
+        manifest,
+        name=name or manifest.root.name or manifest.info.name,
+        part=part,
+        mapping=mapping,
+        console=console,
+    )
+
+
+def compare(runs: Sequence[PathLike], *, reference: PathLike | None = None) -> tuple[Comparison, ...]:
+    """Compare runs on the test images they share, with paired tests and Holm's correction.
+
+    Args:
+        runs: Two or more run folders (or `predictions.csv` files).
+        reference: Compare each against this one only.
+
+    Raises:
+        UsageError: Fewer than two runs, or a folder without predictions.
+        DataError: No shared image, or other classes.
+    """
+    from tumorscope.evaluation.comparison import compare_many
+    from tumorscope.evaluation.predictions import read_csv
+
+    tables = {}
+    for run in [*runs, *([reference] if reference is not None and reference not in runs else [])]:
+        path = Path(run)
+        file = path / "predictions.csv" if path.is_dir() else path
+        if not file.is_file():
+            raise UsageError(
+                "no predictions.csv here",
+                expected="a finished run folder, or a predictions.csv",
+                where=path,
+                fix="check the path; a series of runs is compared child by child",
+            )
+        tables[str(run)] = read_csv(file)
+    return compare_many(tables, reference=None if reference is None else str(reference))
+
+
+def report(run: PathLike) -> Path:
+    """Render a run's report (or a series' summary page) again from its folder; returns the HTML file."""
+    from tumorscope.reporting.render import render_report
+    from tumorscope.reporting.summary import render_summary
+
+    folder = Path(run)
+    return render_summary(folder) if (folder / "summary.json").is_file() else render_report(folder)
+
+
+def datasets() -> list[dict[str, Any]]:
+    """Catalogued data sets: flag, title, modality, labels, images a part, licence, citation."""
+    from dataclasses import asdict
+
+    from tumorscope.data.datasets import list_datasets
+
+    return [asdict(entry) for entry in list_datasets()]

@@ -1,0 +1,150 @@
+"""Decode once: preprocessed images as one memory-mapped uint8 array, keyed by content and preprocessing.
+
+In: content hashes and a way to get the pixels. Out: a read-only (N, C, S, S) array that several processes may
+share and that may be larger than memory. A stale key gives another folder; a damaged file is noticed by its
+checksums and rebuilt; a crash leaves only a temporary folder behind.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorscope.core.errors import ResourceError
+from tumorscope.core.files import cache_root, read_json, sha256_value, write_json
+from tumorscope.core.types import Pixels
+from tumorscope.imaging.preprocess import Preprocessing, preprocess
+
+BLOCK_IMAGES = 256
+"""Images per checksum block."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class PixelCache:
+    """Preprocessed images in manifest order.
+
+    Attributes:
+        images: (N, C, S, S) uint8, memory-mapped, read-only.
+        preprocessing: What was applied.
+        folder: Where it lies.
+        built: True if this call decoded the images, False if they were there.
+    """
+
+    images: NDArray[np.uint8]
+    preprocessing: Preprocessing
+    folder: Path
+    built: bool
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def histograms(self, bins: int = 32) -> NDArray[np.float64]:
+        """(N, bins) share of pixels per gray level bin, channels averaged; the shortcut baseline's features."""
+        table = np.empty((len(self.images), bins))
+        for row, image in enumerate(self.images):
+            counts = np.bincount(image.reshape(-1) >> (8 - bins.bit_length() + 1), minlength=bins)
+            table[row] = counts[:bins] / image.size
+        return table
+
+
+def _checksums(images: NDArray[np.uint8]) -> list[int]:
+    return [zlib.crc32(images[i : i + BLOCK_IMAGES].data) for i in range(0, len(images), BLOCK_IMAGES)]
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
+
+
+def _open_existing(folder: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The stored array if it is whole, else None."""
+    try:
+        meta = read_json(folder / "meta.json")
+        if tuple(meta["shape"]) != shape:
+            return None
+        images = _map(folder / "images.u8", shape)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return images if _checksums(images) == meta["crc32"] else None
+
+
+def open_cache(
+    keys: Sequence[str],
+    pixels: Callable[[], Iterable[Pixels]],
+    preprocessing: Preprocessing,
+    *,
+    root: Path | None = None,
+    progress: Progress | None = None,
+) -> PixelCache:
+    """Open the cache for these images, decoding them only if it is missing or damaged.
+
+    Args:
+        keys: Content hash of each image, in order.
+        pixels: Called only if needed; yields (H, W[, 3]) uint8 in the order of `keys`.
+        preprocessing: What to apply.
+        root: Folder for caches; the user's cache folder by default.
+        progress: Called with (done, total) while decoding.
+
+    Raises:
+        ResourceError: If the disk cannot hold the array.
+    """
+    side, channels = preprocessing.size_px, preprocessing.channels
+    shape = (len(keys), channels, side, side)
+    name = sha256_value({"keys": list(keys), "preprocessing": preprocessing.sha256})[:24]
+    parent = (root or cache_root()) / "pixels"
+    folder = parent / name
+    existing = _open_existing(folder, shape) if folder.is_dir() else None
+    if existing is not None:
+        return PixelCache(existing, preprocessing, folder, built=False)
+    parent.mkdir(parents=True, exist_ok=True)
+    needed = int(np.prod(shape))
+    free = shutil.disk_usage(parent).free
+    if needed > free:
+        raise ResourceError(
+            f"the decoded images need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            where=parent,
+            fix="free the space, or set TUMORSCOPE_CACHE to a folder on a larger disk",
+        )
+    temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=parent))
+    try:
+        checksums: list[int] = []
+        with (temporary / "images.u8").open("wb") as handle:
+            block: list[NDArray[np.uint8]] = []
+            for done, image in enumerate(pixels(), start=1):
+                block.append(preprocess(image, preprocessing)[0])
+                if len(block) == BLOCK_IMAGES or done == len(keys):
+                    data = np.stack(block).tobytes()
+                    checksums.append(zlib.crc32(data))
+                    handle.write(data)
+                    block.clear()
+                if progress is not None:
+                    progress(done, len(keys))
+            handle.flush()
+            os.fsync(handle.fileno())
+        write_json(temporary / "meta.json", {"shape": shape, "crc32": checksums})
+        _publish(temporary, folder, shape)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return PixelCache(_map(folder / "images.u8", shape), preprocessing, folder, built=True)
+
+
+def _publish(temporary: Path, folder: Path, shape: tuple[int, ...]) -> None:
+    """Move the finished folder into place; a whole one that another process put there first stays."""
+    for _ in range(2):
+        try:
+            temporary.rename(folder)
+            return
+        except OSError:
+            if _open_existing(folder, shape) is not None:
+                return
+            shutil.rmtree(folder, ignore_errors=True)
+    temporary.rename(folder)

@@ -1,0 +1,118 @@
+"""Batches for training and inference from a pixel cache: one gather, one copy to the device, no workers.
+
+In: a cache and the rows to use. Out: (images, targets, rows) with images (B, C, S, S) float32 normalised. The
+order and the augmentation of an epoch depend on the seed and the epoch number alone, so a resumed run sees what
+an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tumorscope.core.types import Targets
+from tumorscope.imaging.augment import AugmentSpec, apply, draw
+
+RESIDENT_BYTES = 512 << 20
+"""Sets up to this size are kept whole on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Per-channel mean and standard deviation on the 0..1 scale."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def apply(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) float32 in 0..1 to zero mean, unit deviation."""
+        mean = torch.tensor(self.mean, dtype=images.dtype, device=images.device)[:, None, None]
+        std = torch.tensor(self.std, dtype=images.dtype, device=images.device)[:, None, None]
+        return (images - mean) / std
+
+
+def to_unit(images: Tensor) -> Tensor:
+    """uint8 0..255 to float32 0..1."""
+    return images.to(torch.float32).mul_(1 / 255)
+
+
+class BatchLoader:
+    """Iterates over epochs of batches; set `epoch` before each pass.
+
+    Args:
+        images: (N, C, S, S) uint8, memory-mapped or in memory.
+        targets: (N,) int64 class positions of all N images.
+        rows: Which of the N to use, in the order of the pass when `shuffle` is off.
+        batch_size: Images a batch.
+        normalisation: Applied last.
+        augment: Applied to training batches; None for validation and test.
+        shuffle: New order every epoch.
+        seed: Root of order and augmentation.
+        device: Where batches go.
+        channels_last: Hand out batches in that memory layout.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        targets: Targets,
+        *,
+        rows: Sequence[int] | NDArray[np.int64],
+        batch_size: int,
+        normalisation: Normalisation,
+        augment: AugmentSpec | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        channels_last: bool = False,
+    ) -> None:
+        self.images = images
+        self.rows = np.asarray(rows, dtype=np.int64)
+        self.batch_size = batch_size
+        self.normalisation = normalisation
+        self.augment = augment if augment is not None and augment.active else None
+        self.shuffle = shuffle
+        self.seed = seed
+        self.device = torch.device(device)
+        self.channels_last = channels_last
+        self.epoch = 0
+        self._targets = torch.from_numpy(np.array(targets, dtype=np.int64))
+        self._resident: Tensor | None = None
+        if self.rows.size and images[0].size * self.rows.size <= RESIDENT_BYTES:
+            self._resident = torch.from_numpy(np.ascontiguousarray(images[self.rows])).to(self.device)
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.rows), self.batch_size)
+        # a last batch of one image would break batch normalisation in training
+        return whole + (rest > (1 if self.shuffle and whole else 0))
+
+    def _gather(self, positions: NDArray[np.int64]) -> Tensor:
+        if self._resident is not None:
+            return self._resident[torch.from_numpy(positions).to(self.device)]
+        rows = self.rows[positions]
+        order = np.argsort(rows, kind="stable")
+        batch = np.empty((len(rows), *self.images.shape[1:]), dtype=np.uint8)
+        batch[order] = self.images[rows[order]]
+        return torch.from_numpy(batch).to(self.device)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(
+            int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)[0] >> 1)
+        )
+        n = len(self.rows)
+        order = torch.randperm(n, generator=generator).numpy() if self.shuffle else np.arange(n)
+        for batch in range(len(self)):
+            positions = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            images = to_unit(self._gather(positions))
+            if self.augment is not None:
+                images = apply(images, draw(self.augment, len(positions), generator))
+            images = self.normalisation.apply(images)
+            if self.channels_last:
+                images = images.contiguous(memory_format=torch.channels_last)
+            rows = torch.from_numpy(self.rows[positions])
+            yield images, self._targets[rows].to(self.device), rows

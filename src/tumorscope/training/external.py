@@ -1,0 +1,163 @@
+"""Evaluate a finished run again: on its own test part, or on data it has never seen.
+
+In: a run folder and a Manifest. Out: a folder `evaluations/NAME` inside the run with predictions and evaluation.
+Each opening of a test part is logged in the run's ledger; images that also stand in the run's training data (same
+file or same pixels) are counted and evaluated apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from tumorscope.bundle.predictor import Predictor
+from tumorscope.core.errors import DataError, UsageError
+from tumorscope.core.files import read_json, write_json
+from tumorscope.core.screen import bar
+from tumorscope.data.manifest import Manifest
+from tumorscope.data.split import Split, exact_groups
+from tumorscope.evaluation.evaluation import evaluate
+from tumorscope.evaluation.operating import OperatingPoint
+from tumorscope.imaging.cache import open_cache
+from tumorscope.training.assess import open_ledger, predictions_table, write_samples
+from tumorscope.training.images import seen_in_training
+
+
+def relabel(manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, str]) -> Manifest:
+    """The manifest in a model's class names and order.
+
+    Args:
+        manifest: External data.
+        classes: The model's classes.
+        mapping: From the data's class names to the model's, for those that differ.
+
+    Raises:
+        DataError: If a class of the data is none of the model's; names both lists.
+    """
+    names = {label: mapping.get(label, label) for label in manifest.classes}
+    folded = {c.casefold(): c for c in classes}
+    names = {
+        label: name if name in classes else folded.get(name.casefold(), name) for label, name in names.items()
+    }
+    unknown = sorted(label for label, name in names.items() if name not in classes)
+    if unknown:
+        raise DataError(
+            f"the data has classes the model does not know: {unknown}",
+            expected=f"the model's classes {list(classes)}",
+            where=manifest.root,
+            fix="map them: --map 'no tumor=notumor' for each, or evaluate on matching data",
+        )
+    records = tuple(replace(r, label=names[r.label]) for r in manifest.records)
+    return replace(manifest, records=records, classes=classes, positive=None)
+
+
+def evaluate_on(
+    run: Path,
+    manifest: Manifest,
+    *,
+    name: str,
+    part: str = "all",
+    mapping: Mapping[str, str] | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Evaluate a run's bundle on other data.
+
+    Args:
+        run: Run folder.
+        manifest: The data.
+        name: Folder under `evaluations/`; letters, digits, dot, dash and underscore.
+        part: "all", or "test" for the official test part of the data.
+        mapping: Class names of the data that are called otherwise in the model.
+        console: Where progress goes.
+
+    Returns:
+        The content of the new `evaluation.json`.
+
+    Raises:
+        UsageError: If the name is not usable, or the part does not exist.
+        DataError: If classes do not match.
+        IntegrityError: If the bundle fails its checks.
+    """
+    console = console or Console(stderr=True)
+    if not re.fullmatch(r"[\w.-]{1,80}", name) or name.startswith("."):
+        raise UsageError(
+            f"cannot use {name!r} as a folder name", where="--name", fix="use letters, digits, dot and dash"
+        )
+    predictor = Predictor.load(run)
+    card = predictor.bundle.card
+    manifest = replace(relabel(manifest, card.classes, mapping or {}), positive=card.positive)
+    chosen = [i for i, r in enumerate(manifest.records) if part in ("all", r.split)]
+    if not chosen:
+        raise UsageError(
+            f"the data has no {part} part",
+            expected="all, or a part the data has",
+            where="--part",
+            fix="--part all",
+        )
+    rows = np.array(chosen, dtype=np.int64)
+    with bar(console, "decode") as progress:
+        cache = open_cache(
+            [manifest.records[i].pixels_sha256 for i in chosen],
+            lambda: manifest.pixels(chosen),
+            card.preprocessing,
+            progress=progress,
+        )
+    folder = run / "evaluations" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    opened = open_ledger(run, purpose=f"evaluate {name}", part=part, n=len(rows), data_sha256=manifest.sha256)
+    with bar(console, "predict") as progress:
+        probs = predictor.probs(predictor.logits(cache.images, progress=progress))
+    groups = exact_groups(manifest)
+    split = Split(
+        assignment={manifest.records[i].path: "test" for i in chosen},
+        policy="external",
+        seed=0,
+        data_sha256=manifest.sha256,
+        groups={r.path: int(g) for r, g in zip(manifest.records, groups, strict=True)},
+    )
+    predictions = predictions_table(manifest, split, part="test", rows=rows, probs=probs)
+    files, pixels = seen_in_training(run)
+    clean = np.array(
+        [
+            manifest.records[i].sha256 not in files and manifest.records[i].pixels_sha256 not in pixels
+            for i in chosen
+        ]
+    )
+    warnings = []
+    subsets = {}
+    if not clean.all():
+        warnings.append(
+            f"{int((~clean).sum()):,} of {len(clean):,} images have the same file or pixels in the run's "
+            "training data: this is no external test for them"
+        )
+        subsets = {"no exact copy in training": clean, "exact copy in training": ~clean}
+    record = read_json(run / "data.json")
+    run_record = read_json(run / "run.json")
+    point = None
+    if card.threshold is not None and card.positive is not None:
+        point = OperatingPoint(card.threshold, card.positive, "of the run", "val", 0)
+    evaluation = evaluate(
+        predictions,
+        train_counts=record["split"]["counts"]["train"],
+        threshold=point,
+        temperature=card.temperature,
+        subsets=subsets,
+        data_warnings=warnings,
+        provenance={
+            "run": run_record["recipe"],
+            "hashes": {**run_record["hashes"], "evaluated_data": manifest.sha256},
+            "opened": opened,
+            "part": part,
+        },
+    ).to_json()
+    predictions.write_csv(folder / "predictions.csv")
+    write_json(folder / "evaluation.json", evaluation)
+    write_json(folder / "data.json", manifest.describe())
+    write_samples(manifest, predictions, rows, folder)
+    return evaluation

@@ -1,0 +1,370 @@
+"""Run the stages of a recipe: from cached images to the best weights, resumable after any epoch.
+
+In: a built network, loaders and a recipe. Out: a `FitResult` with the history and the best epoch. After every epoch
+`checkpoint.pt` holds all that the next one needs (weights, optimizer, schedule, history, early-stopping state), so
+that a killed run goes on to the same result as an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from tumorscope.core.errors import IntegrityError
+from tumorscope.core.files import atomic_path, write_text
+from tumorscope.imaging.loader import BatchLoader
+from tumorscope.models.freeze import apply_freeze
+from tumorscope.models.registry import BuiltModel
+from tumorscope.training.losses import Loss
+from tumorscope.training.module import StageModule
+from tumorscope.training.plan import Plan, set_layout
+from tumorscope.training.progress import RichProgress
+from tumorscope.training.recipe import EarlyStop, Recipe
+
+METRIC_COLUMNS = (
+    "stage",
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "val_balanced_accuracy",
+    "val_macro_f1",
+    "val_auroc",
+)
+
+
+@dataclass
+class FitState:
+    """Everything between two epochs; plain values and tensors only, so that it can be stored without pickle code.
+
+    Attributes:
+        recipe_sha256: Recipe it belongs to.
+        split_sha256: Split it belongs to.
+        stage: Position of the running stage.
+        epoch: Epochs of that stage done.
+        rows: One row an epoch, over all stages.
+        best_value: Best monitored value so far, over all stages.
+        best_row: Position of its row.
+        waited: Epochs of this stage without improvement of the early-stopping figure.
+        stop_value: Best early-stopping figure of this stage.
+        seconds: Training time of each epoch in seconds.
+        stopped: Names of stages that stopped early.
+        plans: Execution plan of each stage that was begun.
+    """
+
+    recipe_sha256: str
+    split_sha256: str
+    stage: int = 0
+    epoch: int = 0
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    best_value: float | None = None
+    best_row: int = -1
+    waited: int = 0
+    stop_value: float | None = None
+    seconds: list[float] = field(default_factory=list)
+    stopped: list[str] = field(default_factory=list)
+    plans: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What training leaves: history, best weights are in the network."""
+
+    rows: list[dict[str, Any]]
+    stages: list[dict[str, Any]]
+    best_row: int
+    seconds: list[float]
+    resumed: bool
+    images_per_epoch: int
+    plans: dict[str, dict[str, Any]]
+
+
+def better(monitor: str, value: float, best: float | None, min_delta: float = 0.0) -> bool:
+    """True if `value` improves on `best` by more than `min_delta`; losses fall, the other figures rise."""
+    if math.isnan(value):
+        return False
+    if best is None:
+        return True
+    return value < best - min_delta if monitor == "val_loss" else value > best + min_delta
+
+
+def metrics_csv(rows: list[dict[str, Any]]) -> str:
+    """History as CSV text with full-precision figures."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, METRIC_COLUMNS, lineterminator="\n", restval="")
+    writer.writeheader()
+    writer.writerows({k: f"{v:.9g}" if isinstance(v, float) else v for k, v in row.items()} for row in rows)
+    return buffer.getvalue()
+
+
+class _Keeper(L.Callback):
+    """After each epoch: note the row, keep the best weights, store the checkpoint, stop early."""
+
+    def __init__(
+        self, state: FitState, folder: Path, *, monitor: str, early: EarlyStop | None, stage_name: str
+    ) -> None:
+        self.state = state
+        self.folder = folder
+        self.monitor = monitor
+        self.early = early
+        self.stage_name = stage_name
+        self.best: dict[str, Tensor] = {}
+        self._start = 0.0
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self._start = time.perf_counter()
+
+    def close_epoch(self, trainer: L.Trainer, module: StageModule) -> None:
+        """Called by the module's trainer after the module closed its row."""
+        state = self.state
+        state.seconds.append(time.perf_counter() - self._start)
+        state.epoch += 1
+        state.rows.append({"stage": self.stage_name, "epoch": len(state.rows) + 1, **module.row})
+        if better(self.monitor, module.row[self.monitor], state.best_value):
+            state.best_value = module.row[self.monitor]
+            state.best_row = len(state.rows) - 1
+            self.best = {k: v.detach().clone() for k, v in module.network.state_dict().items()}
+        if self.early is not None:
+            value = module.row[self.early.monitor]
+            if better(self.early.monitor, value, state.stop_value, self.early.min_delta):
+                state.stop_value, state.waited = value, 0
+            else:
+                state.waited += 1
+            if state.waited >= self.early.patience:
+                state.stopped.append(self.stage_name)
+                trainer.should_stop = True
+        save_checkpoint(self.folder / "checkpoint.pt", state, module, self.best)
+        write_text(self.folder / "metrics.csv", metrics_csv(state.rows))
+
+
+class _EpochEnd(L.pytorch.callbacks.Checkpoint):
+    """Calls the keeper once the module has closed its row; Lightning runs checkpoint callbacks last."""
+
+    def __init__(self, keeper: _Keeper, progress: RichProgress) -> None:
+        super().__init__()
+        self.keeper = keeper
+        self.progress = progress
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, StageModule)
+        self.keeper.close_epoch(trainer, pl_module)
+        self.progress.close_epoch(trainer.current_epoch, pl_module.row)
+
+
+def save_checkpoint(path: Path, state: FitState, module: StageModule, best: Mapping[str, Tensor]) -> None:
+    """Store all that the next epoch needs, atomically."""
+    scheduler = None if module.scheduler is None else module.scheduler.state_dict()
+    with atomic_path(path) as temporary:
+        torch.save(
+            {
+                "state": asdict(state),
+                "network": module.network.state_dict(),
+                "optimizer": module.optimizer.state_dict(),
+                "scheduler": scheduler,
+                "best": dict(best),
+            },
+            temporary,
+        )
+
+
+def load_checkpoint(path: Path, *, recipe_sha256: str, split_sha256: str) -> dict[str, Any]:
+    """Read a checkpoint of this very recipe and split; tensors and plain values only, never code.
+
+    Raises:
+        IntegrityError: If it is damaged or belongs to another recipe or split.
+    """
+    try:
+        stored: dict[str, Any] = torch.load(path, weights_only=True)
+        state = stored["state"]
+    except Exception as error:
+        raise IntegrityError(
+            f"the checkpoint cannot be read: {type(error).__name__}",
+            where=path,
+            fix="train again into a new folder",
+        ) from error
+    for name, expected in (("recipe", recipe_sha256), ("split", split_sha256)):
+        if state[f"{name}_sha256"] != expected:
+            raise IntegrityError(
+                f"the checkpoint was made with another {name}",
+                expected=f"{name} {expected[:12]}…, found {state[f'{name}_sha256'][:12]}…",
+                where=path,
+                fix="resume with the same recipe, overrides and data, or train into a new folder",
+            )
+    return stored
+
+
+def fit(
+    recipe: Recipe,
+    built: BuiltModel,
+    train: BatchLoader,
+    val: BatchLoader,
+    *,
+    folder: Path,
+    loss: Loss,
+    classes: int,
+    positive: int | None,
+    plan_for: Callable[[str, str], Plan],
+    split_sha256: str,
+    console: Console,
+    resume: bool = False,
+) -> FitResult:
+    """Train all stages; the network ends with the best weights over all of them.
+
+    Args:
+        recipe: What to do.
+        built: The network; changed in place.
+        train: Training batches.
+        val: Validation batches; they choose epochs, schedules and stopping.
+        folder: Run folder; `checkpoint.pt` and `metrics.csv` are written after each epoch.
+        loss: From logits and targets to a scalar.
+        classes: Number of classes.
+        positive: Position of the positive class, or None.
+        plan_for: From a stage's name and freeze plan to its execution plan.
+        split_sha256: Hash of the split, checked on resumption.
+        console: Where progress goes.
+        resume: Go on from `checkpoint.pt` if there is one.
+    """
+    network = built.module
+    state = FitState(recipe_sha256=recipe.sha256, split_sha256=split_sha256)
+    stored: dict[str, Any] | None = None
+    path = folder / "checkpoint.pt"
+    if resume and path.is_file():
+        stored = load_checkpoint(path, recipe_sha256=recipe.sha256, split_sha256=split_sha256)
+        state = FitState(**stored["state"])
+        network.load_state_dict(stored["network"])
+    best: dict[str, Tensor] = dict(stored["best"]) if stored else {}
+    stages = list(recipe.stage.items())
+    for position, (name, stage) in enumerate(stages):
+        if position < state.stage:
+            continue
+        if position > state.stage:
+            state.stage, state.epoch, state.waited, state.stop_value, stored = position, 0, 0, None, None
+            network.load_state_dict(best)
+        if state.epoch >= stage.epochs or name in state.stopped:
+            continue
+        apply_freeze(built, stage.trainable)
+        plan = plan_for(name, stage.trainable)
+        state.plans[name] = asdict(plan)
+        set_layout(network, plan.memory_format)
+        train.channels_last = val.channels_last = plan.memory_format == "channels_last"
+        module = StageModule(
+            network,
+            loss=loss,
+            stage=stage,
+            classes=classes,
+            positive=positive,
+            steps_per_epoch=len(train),
+            seed=recipe.train.seed + 1000 * position,
+            first_epoch=state.epoch,
+        )
+        if stored is not None:
+            module.optimizer.load_state_dict(stored["optimizer"])
+            if module.scheduler is not None:
+                module.scheduler.load_state_dict(stored["scheduler"])
+        keeper = _Keeper(
+            state, folder, monitor=recipe.train.monitor, early=recipe.train.early_stop, stage_name=name
+        )
+        keeper.best = best
+        progress = RichProgress(
+            console, stage=name, epochs=stage.epochs, first_epoch=state.epoch, monitor=recipe.train.monitor
+        )
+        _run_stage(
+            module,
+            train,
+            val,
+            epochs=stage.epochs - state.epoch,
+            plan=plan,
+            callbacks=[_Epochs(train, position), keeper, progress, _EpochEnd(keeper, progress)],
+            clip_norm=recipe.train.clip_norm,
+        )
+        best = keeper.best
+    network.load_state_dict(best)
+    write_text(folder / "metrics.csv", metrics_csv(state.rows))
+    return FitResult(
+        rows=state.rows,
+        stages=_stage_summary(recipe, state),
+        best_row=state.best_row,
+        seconds=state.seconds,
+        resumed=resume and stored is not None,
+        images_per_epoch=len(train.rows),
+        plans=state.plans,
+    )
+
+
+class _Epochs(L.Callback):
+    """Tells the loader which epoch it is, so that order and augmentation follow the seed."""
+
+    def __init__(self, loader: BatchLoader, stage: int) -> None:
+        self.loader = loader
+        self.stage = stage
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        assert isinstance(pl_module, StageModule)
+        self.loader.epoch = self.stage * 100_000 + pl_module.stage_epoch
+
+
+def _run_stage(
+    module: StageModule,
+    train: BatchLoader,
+    val: BatchLoader,
+    *,
+    epochs: int,
+    plan: Plan,
+    callbacks: list[L.Callback],
+    clip_norm: float | None,
+) -> None:
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        # advice of the trainer about loader workers and loggers, which are not used here
+        warnings.filterwarnings("ignore", module=r"lightning\..*")
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
+        trainer = L.Trainer(
+            accelerator=plan.device,
+            devices=1,
+            max_epochs=epochs,
+            precision="bf16-mixed" if plan.precision == "bf16" else "32-true",
+            logger=False,
+            enable_checkpointing=True,  # ours, in the callbacks; no other is added
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            num_sanity_val_steps=0,
+            gradient_clip_val=clip_norm,
+            callbacks=callbacks,
+        )
+        trainer.fit(module, train, val)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+
+
+def _stage_summary(recipe: Recipe, state: FitState) -> list[dict[str, Any]]:
+    summary = []
+    for name, stage in recipe.stage.items():
+        rows = [i for i, row in enumerate(state.rows) if row["stage"] == name]
+        best = state.best_row if state.best_row in rows else None
+        summary.append(
+            {
+                "name": name,
+                "trainable": stage.trainable,
+                "epochs_planned": stage.epochs,
+                "epochs_run": len(rows),
+                "best_epoch": None if best is None else best + 1,
+                "stopped_early": name in state.stopped,
+            }
+        )
+    return summary

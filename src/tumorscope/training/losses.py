@@ -1,0 +1,63 @@
+"""Losses, and the one place that turns a network's output into class logits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from tumorscope.core.errors import UsageError
+from tumorscope.core.types import Targets
+from tumorscope.training.recipe import TrainPart
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def make_loss(part: TrainPart, *, train_targets: Targets, classes: int, positive: int | None) -> Loss:
+    """The loss of a recipe as a function of (B, outputs) logits and (B,) int64 targets.
+
+    Args:
+        part: The recipe's [train] table.
+        train_targets: Targets of the training images; weights "auto" and "balanced" are computed from them alone.
+        classes: Number of classes.
+        positive: Position of the positive class; needed by "bce".
+
+    Raises:
+        UsageError: If bce is asked for more than two classes or without a positive class.
+    """
+    if part.loss == "bce":
+        if classes != 2 or positive is None:
+            raise UsageError(
+                f'loss = "bce" with {classes} classes and positive class {positive}',
+                expected="two classes, one of them named as positive",
+                where="[train] loss",
+                fix='set loss = "cross_entropy", or name data.positive',
+            )
+        share = float(np.mean(train_targets == positive))
+        weight = part.pos_weight
+        value = (1 - share) / share if weight == "auto" else 1.0 if weight == "none" else float(weight)
+
+        def bce(logits: Tensor, targets: Tensor) -> Tensor:
+            truth = (targets == positive).to(logits.dtype)
+            scale = torch.tensor(value, dtype=logits.dtype, device=logits.device)
+            return functional.binary_cross_entropy_with_logits(logits[:, 0], truth, pos_weight=scale)
+
+        return bce
+    weights: Tensor | None = None
+    if part.class_weights == "balanced":
+        counts = np.bincount(train_targets, minlength=classes)
+        weights = torch.tensor(len(train_targets) / (classes * counts), dtype=torch.float32)
+
+    def cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+        scale = None if weights is None else weights.to(logits.device)
+        return functional.cross_entropy(logits, targets, weight=scale, label_smoothing=part.label_smoothing)
+
+    return cross_entropy
+
+
+def outputs_needed(part: TrainPart, classes: int) -> int:
+    """Logits a picture the network must give: 1 for bce, else one a class."""
+    return 1 if part.loss == "bce" else classes

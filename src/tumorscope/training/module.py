@@ -1,0 +1,203 @@
+"""The Lightning module of one stage: loss, optimizer, schedule, and validation metrics from collected logits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+from torchmetrics import functional as metrics
+
+from tumorscope.core.errors import DataError
+from tumorscope.models.freeze import set_training_mode
+from tumorscope.models.outputs import class_logits
+from tumorscope.training.losses import Loss
+from tumorscope.training.recipe import Stage
+
+Batch = tuple[Tensor, Tensor, Tensor]
+
+_OPTIMIZERS: Mapping[str, Any] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "adamax": torch.optim.Adamax,
+    "rmsprop": torch.optim.RMSprop,
+    "sgd": torch.optim.SGD,
+}
+
+
+def make_optimizer(stage: Stage, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The stage's optimizer over its trainable parameters."""
+    extra = {"momentum": stage.momentum} if stage.optimizer in ("rmsprop", "sgd") else {}
+    optimizer: torch.optim.Optimizer = _OPTIMIZERS[stage.optimizer](
+        parameters, lr=stage.lr, weight_decay=stage.weight_decay, **extra
+    )
+    return optimizer
+
+
+def make_scheduler(
+    stage: Stage, optimizer: torch.optim.Optimizer, steps_per_epoch: int
+) -> lr_scheduler.LRScheduler | None:
+    """The stage's schedule; one_cycle moves every step, the others every epoch."""
+    if stage.schedule == "step":
+        return lr_scheduler.StepLR(optimizer, stage.step_size, stage.gamma)
+    if stage.schedule == "plateau":
+        return lr_scheduler.ReduceLROnPlateau(optimizer, factor=stage.gamma, patience=stage.plateau_patience)
+    if stage.schedule == "cosine":
+        return lr_scheduler.CosineAnnealingLR(optimizer, stage.epochs)
+    if stage.schedule == "one_cycle":
+        return lr_scheduler.OneCycleLR(
+            optimizer, stage.lr, total_steps=stage.epochs * steps_per_epoch, cycle_momentum=False
+        )
+    return None
+
+
+def validation_metrics(logits: Tensor, targets: Tensor, *, positive: int | None) -> dict[str, float]:
+    """Validation metrics from all class logits (N, C) and targets (N,), in the names recipes monitor.
+
+    AUROC is that of the positive class with two classes, the macro average of one-against-rest otherwise; NaN if
+    a class is absent.
+    """
+    classes = logits.shape[1]
+    probs = logits.float().softmax(dim=1)
+    if len(torch.unique(targets)) < classes:
+        auroc = math.nan
+    elif classes == 2:
+        column = 1 if positive is None else positive
+        auroc = _number(metrics.auroc(probs[:, column], (targets == column).long(), task="binary"))
+    else:
+        auroc = _number(metrics.auroc(probs, targets, task="multiclass", num_classes=classes))
+    return {
+        "val_accuracy": float((probs.argmax(dim=1) == targets).double().mean()),
+        "val_balanced_accuracy": float(
+            metrics.recall(probs, targets, task="multiclass", num_classes=classes, average="macro")
+        ),
+        "val_macro_f1": float(
+            metrics.f1_score(probs, targets, task="multiclass", num_classes=classes, average="macro")
+        ),
+        "val_auroc": auroc,
+    }
+
+
+def _number(value: Tensor | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+class StageModule(L.LightningModule):
+    """One training stage.
+
+    Args:
+        network: (B, C, S, S) to (B, outputs), `requires_grad` already set.
+        loss: From logits and targets to a scalar.
+        stage: Optimizer and schedule.
+        classes: Number of classes.
+        positive: Position of the positive class, or None.
+        steps_per_epoch: Batches an epoch.
+        seed: Root of dropout; every epoch starts from its own value, so that a resumed run draws the same.
+        first_epoch: Epochs of this stage done before.
+        clip_norm: Gradient norm limit, or None.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        loss: Loss,
+        stage: Stage,
+        classes: int,
+        positive: int | None,
+        steps_per_epoch: int,
+        seed: int,
+        first_epoch: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.loss = loss
+        self.stage = stage
+        self.classes = classes
+        self.positive = positive
+        self.seed = seed
+        self.first_epoch = first_epoch
+        self.optimizer = make_optimizer(stage, [p for p in network.parameters() if p.requires_grad])
+        self.scheduler = make_scheduler(stage, self.optimizer, steps_per_epoch)
+        self.row: dict[str, float] = {}
+        self._sums = {"loss": 0.0, "right": 0.0, "n": 0.0}
+        self._collected: list[tuple[Tensor, Tensor]] = []
+
+    @property
+    def stage_epoch(self) -> int:
+        """Number of the running epoch within the stage, from 0, resumption counted in."""
+        return self.first_epoch + self.current_epoch
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """The optimizer; the schedule is stepped here and not by the trainer, so that it resumes exactly."""
+        return self.optimizer
+
+    def on_train_epoch_start(self) -> None:
+        """Seed dropout for this epoch and start new sums."""
+        state = np.random.SeedSequence([self.seed, 0xD0, self.stage_epoch]).generate_state(1, np.uint64)
+        torch.manual_seed(int(state[0] >> 1))
+        set_training_mode(self.network)
+        self._sums = dict.fromkeys(self._sums, 0.0)
+        self.row = {"lr": float(self.optimizer.param_groups[0]["lr"])}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of one batch.
+
+        Raises:
+            DataError: If the loss is NaN or infinite; nothing can be learned from then on.
+        """
+        images, targets, _ = batch
+        logits = self.network(images).float()
+        loss = self.loss(logits, targets)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise DataError(
+                f"the training loss became {value} in epoch {self.stage_epoch + 1}, batch {batch_idx + 1}",
+                expected="a finite loss",
+                where="[stage] lr, [train] precision",
+                fix="lower the learning rate, or set train.precision=fp32 and train.clip_norm=1.0",
+            )
+        with torch.no_grad():
+            chosen = class_logits(logits.detach(), classes=self.classes, positive=self.positive).argmax(dim=1)
+            self._sums["right"] += float((chosen == targets).sum())
+        self._sums["loss"] += value * len(targets)
+        self._sums["n"] += len(targets)
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Step a schedule that moves every batch."""
+        if isinstance(self.scheduler, lr_scheduler.OneCycleLR):
+            self.scheduler.step()
+
+    def on_validation_epoch_start(self) -> None:
+        """Start collecting."""
+        self._collected = []
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect logits of one batch."""
+        images, targets, _ = batch
+        self._collected.append((self.network(images).float().cpu(), targets.cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Validation figures over all images at once; averaging over batches would weigh the last one wrong."""
+        raw = torch.cat([logits for logits, _ in self._collected])
+        targets = torch.cat([t for _, t in self._collected])
+        self._collected = []
+        logits = class_logits(raw, classes=self.classes, positive=self.positive)
+        self.row["val_loss"] = float(self.loss(raw, targets))
+        self.row.update(validation_metrics(logits, targets, positive=self.positive))
+
+    def on_train_epoch_end(self) -> None:
+        """Close the epoch's row and step a schedule that moves every epoch."""
+        n = max(self._sums["n"], 1.0)
+        self.row["train_loss"] = self._sums["loss"] / n
+        self.row["train_accuracy"] = self._sums["right"] / n
+        if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
+            self.scheduler.step(self.row["val_loss"])
+        elif self.scheduler is not None and not isinstance(self.scheduler, lr_scheduler.OneCycleLR):
+            self.scheduler.step()

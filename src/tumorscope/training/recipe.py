@@ -1,0 +1,271 @@
+"""Recipes: everything that decides a training run, in one strict TOML file.
+
+In: a shipped name or a path, and `--set key=value` overrides. Out: a frozen `Recipe`, or one error that lists every
+mistake with the nearest known key. Values "auto" are resolved before the first batch and written out as
+`recipe.resolved.toml`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from tumorscope.core.errors import UsageError
+from tumorscope.core.files import sha256_value
+
+Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "val_auroc", "val_macro_f1"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class DataPart(_Strict):
+    """[data]: which classes are expected and how parts are made."""
+
+    classes: list[str] | None = Field(None, description="class names that the data must have, in any order")
+    positive: str | None = Field(None, description="class that sensitivity refers to, two classes only")
+    val_fraction: float = Field(0.15, gt=0, lt=0.5, description="share of training that becomes validation")
+    test_fraction: float = Field(
+        0.2, gt=0, lt=0.9, description="share that becomes test where the data has none"
+    )
+
+
+class ImagePart(_Strict):
+    """[image]: from decoded pixels to the network's input."""
+
+    size_px: int = Field(224, ge=16, le=2048)
+    channels: Literal["auto", 1, 3] = Field("auto", description="auto: 1 if every image is gray")
+    fit: Literal["squash", "pad", "crop"] = "squash"
+    trim: bool = Field(False, description="cut the dark border away first")
+
+
+class AugmentPart(_Strict):
+    """[augment]: random changes of training images; see `tumorscope.imaging.augment.AugmentSpec`."""
+
+    flip_horizontal: float = Field(0.0, ge=0, le=1)
+    flip_vertical: float = Field(0.0, ge=0, le=1)
+    rotate_deg: float = Field(0.0, ge=0, le=180)
+    translate: float = Field(0.0, ge=0, le=0.5)
+    scale: list[float] = Field([1.0, 1.0], min_length=2, max_length=2)
+    brightness: float = Field(0.0, ge=0, le=0.9)
+    contrast: float = Field(0.0, ge=0, le=0.9)
+    erase: float = Field(0.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> AugmentPart:
+        low, high = self.scale
+        if not 0.2 <= low <= high <= 5:
+            raise ValueError(f"scale must be [low, high] with 0.2 <= low <= high <= 5, found {self.scale}")
+        return self
+
+
+class ModelPart(_Strict):
+    """[model]: network, weights, normalisation."""
+
+    name: str
+    weights: str = Field("none", description='"none", "imagenet", or the path of a .safetensors file')
+    dropout: float = Field(0.0, ge=0, lt=1)
+    mean: list[float] | None = Field(
+        None, description="input mean, one value or one a channel; own by default"
+    )
+    std: list[float] | None = None
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict)
+
+
+class EarlyStop(_Strict):
+    """[train.early_stop]: stop a stage that no longer improves."""
+
+    patience: int = Field(10, ge=1)
+    min_delta: float = Field(0.0, ge=0)
+    monitor: Monitor = "val_loss"
+
+
+class TrainPart(_Strict):
+    """[train]: what all stages share."""
+
+    seed: int = Field(0, ge=0)
+    batch_size: int = Field(32, ge=2)
+    loss: Literal["cross_entropy", "bce"] = "cross_entropy"
+    pos_weight: Literal["none", "auto"] | float = Field(
+        "none", description="bce: weight of the positive class"
+    )
+    class_weights: Literal["none", "balanced"] = "none"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    clip_norm: float | None = Field(None, gt=0)
+    monitor: Monitor = Field("val_loss", description="chooses the best epoch")
+    early_stop: EarlyStop | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> TrainPart:
+        if self.pos_weight != "none" and self.loss != "bce":
+            raise ValueError('pos_weight needs loss = "bce"')
+        if self.loss == "bce" and (self.class_weights != "none" or self.label_smoothing):
+            raise ValueError(
+                'class_weights and label_smoothing need loss = "cross_entropy"; bce takes pos_weight'
+            )
+        return self
+
+
+class Stage(_Strict):
+    """[stage.NAME]: one pass with its own freeze plan, optimizer and schedule; stages run in file order."""
+
+    epochs: int = Field(ge=1)
+    trainable: str = Field("all", pattern=r"^(all|head|last:[1-9]\d*)$")
+    optimizer: Literal["adam", "adamw", "adamax", "rmsprop", "sgd"] = "adam"
+    lr: float = Field(gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd and rmsprop")
+    schedule: Literal["none", "step", "plateau", "cosine", "one_cycle"] = "none"
+    step_size: int = Field(5, ge=1, description="step: epochs between changes")
+    gamma: float = Field(0.5, gt=0, lt=1, description="step and plateau: factor")
+    plateau_patience: int = Field(3, ge=0, description="plateau: epochs without improvement")
+
+
+class Recipe(_Strict):
+    """One training run, decided in full."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
+    title: str
+    reproduces: str = ""
+    data: DataPart = DataPart()  # type: ignore[call-arg]  # every field has a default
+    image: ImagePart = ImagePart()  # type: ignore[call-arg]
+    augment: AugmentPart = AugmentPart()  # type: ignore[call-arg]
+    model: ModelPart
+    train: TrainPart = TrainPart()  # type: ignore[call-arg]
+    stage: dict[str, Stage] = Field(min_length=1)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every value, defaults included."""
+        return sha256_value(self.model_dump())
+
+
+def shipped_recipes() -> tuple[str, ...]:
+    """Names of the recipes inside the package, sorted."""
+    folder = resources.files("tumorscope") / "recipes"
+    return tuple(sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml")))
+
+
+def recipe_text(name_or_path: str) -> str:
+    """TOML text of a shipped recipe or of a file.
+
+    Raises:
+        UsageError: If there is neither; the nearest shipped name is given.
+    """
+    if name_or_path in shipped_recipes():
+        return (resources.files("tumorscope") / "recipes" / f"{name_or_path}.toml").read_text("utf-8")
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path.read_text("utf-8")
+    close = difflib.get_close_matches(name_or_path, shipped_recipes(), n=1, cutoff=0.4)
+    raise UsageError(
+        f"no recipe is called {name_or_path!r}, and there is no such file",
+        expected=f"one of {', '.join(shipped_recipes())}, or a .toml file",
+        where="RECIPE",
+        fix=f"did you mean {close[0]}?" if close else "see `tumorscope recipes list`",
+    )
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read, override and check a recipe.
+
+    Args:
+        name_or_path: Shipped name or `.toml` file.
+        overrides: `key.sub=value` strings; values are TOML, bare words are strings.
+
+    Raises:
+        UsageError: With every mistake at once.
+    """
+    try:
+        raw = tomllib.loads(recipe_text(name_or_path))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"not valid TOML: {error}", where=name_or_path, fix="correct the line named"
+        ) from error
+    for override in overrides:
+        _set(raw, override)
+    return parse_recipe(raw, where=name_or_path)
+
+
+def parse_recipe(raw: dict[str, Any], *, where: str) -> Recipe:
+    """`raw` as a checked recipe; raises UsageError with every mistake at once."""
+    try:
+        return Recipe.model_validate(raw)
+    except ValidationError as error:
+        lines = [_humanise(dict(problem)) for problem in error.errors()]
+        raise UsageError(
+            f"{len(lines)} mistake{'s' if len(lines) > 1 else ''} in the recipe:\n  - "
+            + "\n  - ".join(lines),
+            where=where,
+            fix="`tumorscope recipes check FILE` shows all mistakes; `tumorscope recipes show demo` is an example",
+        ) from error
+
+
+def _set(raw: dict[str, Any], override: str) -> None:
+    key, separator, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not separator or not all(parts):
+        raise UsageError(
+            f"cannot read the override {override!r}",
+            expected="KEY=VALUE, such as train.seed=3",
+            where="--set",
+            fix="write it so",
+        )
+    try:
+        value = tomllib.loads(f"v = {text}")["v"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    table = raw
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise UsageError(f"{part!r} in {key!r} is no table", where="--set", fix="check the key")
+    table[parts[-1]] = value
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    """Keys allowed at the table that holds the last element of `location`."""
+    model: Any = Recipe
+    for part in location[:-1]:
+        if model is Recipe and part == "stage":
+            model = dict
+        elif model is dict:
+            model = Stage
+        else:
+            annotation = model.model_fields[part].annotation if hasattr(model, "model_fields") else None
+            candidates = [
+                a for a in getattr(annotation, "__args__", (annotation,)) if hasattr(a, "model_fields")
+            ]
+            model = candidates[0] if candidates else None
+    return sorted(model.model_fields) if hasattr(model, "model_fields") else []
+
+
+def _humanise(problem: dict[str, Any]) -> str:
+    location = tuple(
+        part for part in problem["loc"] if not str(part).startswith(("literal[", "float", "str"))
+    )
+    name = ".".join(map(str, location))
+    if problem["type"] == "extra_forbidden":
+        known = _known_keys(location)
+        close = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        return f"{name}: unknown key; {hint}"
+    if problem["type"] == "missing":
+        return f"{name}: required, not given"
+    return f"{name}: {problem['msg'].lower().removeprefix('value error, ')}, found {problem['input']!r}"
+
+
+def to_toml(recipe: Recipe) -> str:
+    """The recipe with every default written out, as TOML that `load_recipe` reads back to an equal value."""
+    import tomli_w
+
+    return tomli_w.dumps(recipe.model_dump(exclude_none=True))

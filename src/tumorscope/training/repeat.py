@@ -1,0 +1,209 @@
+"""The same recipe many times: several seeds on one split, or repeated grouped K-fold cross-validation.
+
+In: a recipe and data. Out: one run folder a child, and `summary.json` with means, spread and intervals. Finished
+children are kept when the command is run again with `resume`, so that a killed series goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tumorscope.core.errors import UsageError
+from tumorscope.core.files import read_json, write_json
+from tumorscope.data.manifest import Manifest
+from tumorscope.data.split import Split, make_folds, make_split
+from tumorscope.evaluation.predictions import Predictions, read_csv
+from tumorscope.evaluation.repeated import Aggregate, aggregate_repeats, aggregate_seeds, pool_folds
+from tumorscope.training.recipe import Recipe
+from tumorscope.training.run import resolve, train
+
+
+@dataclass(frozen=True, slots=True)
+class Repetition:
+    """How often and on which parts.
+
+    Attributes:
+        seeds: Number of seeds on one split (1 with folds).
+        folds: K of K-fold cross-validation; None trains on one split.
+        repeats: Times the cross-validation is repeated with new folds.
+    """
+
+    seeds: int = 1
+    folds: int | None = None
+    repeats: int = 1
+
+    def __post_init__(self) -> None:
+        if self.seeds > 1 and self.folds is not None:
+            raise UsageError(
+                "--seeds and --folds together",
+                expected="one of them: every fold already has its own seed",
+                where="--seeds, --folds",
+                fix="use --folds K --repeats R",
+            )
+        if self.repeats > 1 and self.folds is None:
+            raise UsageError(
+                "--repeats without --folds", where="--repeats", fix="add --folds 5, or use --seeds"
+            )
+        if min(self.seeds, self.repeats) < 1:
+            raise UsageError("fewer than one run", where="--seeds, --repeats", fix="give 1 or more")
+
+    @property
+    def single(self) -> bool:
+        """True for one ordinary run."""
+        return self.seeds == 1 and self.folds is None
+
+
+@dataclass(frozen=True)
+class _Child:
+    name: str
+    recipe: Recipe
+    split: Split
+    repeat: int
+
+
+def _children(
+    recipe: Recipe, manifest: Manifest, repetition: Repetition, split: Split | None
+) -> list[_Child]:
+    base = recipe.train.seed
+
+    def seeded(seed: int) -> Recipe:
+        return recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
+
+    if repetition.folds is None:
+        common = split or make_split(
+            manifest,
+            seed=base,
+            val_fraction=recipe.data.val_fraction,
+            test_fraction=recipe.data.test_fraction,
+        )
+        return [_Child(f"seed-{base + s}", seeded(base + s), common, s) for s in range(repetition.seeds)]
+    if split is not None:
+        raise UsageError(
+            "--split with --folds", where="--split", fix="leave --split out: folds make their own"
+        )
+    children = []
+    for repeat in range(repetition.repeats):
+        seed = base + repeat
+        splits = make_folds(
+            manifest, folds=repetition.folds, seed=seed, val_fraction=recipe.data.val_fraction
+        )
+        children += [
+            _Child(f"repeat-{repeat + 1}-fold-{fold + 1}", seeded(seed), s, repeat)
+            for fold, s in enumerate(splits)
+        ]
+    return children
+
+
+def train_repeated(
+    recipe: Recipe,
+    manifest: Manifest,
+    repetition: Repetition,
+    *,
+    out: Path,
+    command: str,
+    split: Split | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+    stamps: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Train every child and write `summary.json`.
+
+    Args:
+        recipe: Its seed is the first one.
+        manifest: The data.
+        repetition: How often.
+        out: Folder of the child runs; new or empty, or a stopped series with `resume`.
+        command: The command that rebuilds all of it.
+        split: For seeds: a split made before.
+        resume: Keep finished children, go on with the stopped one.
+        console: Where progress goes.
+        stamps: Sentences for every child's report.
+
+    Returns:
+        The content of `summary.json`.
+
+    Raises:
+        UsageError: If `out` is not empty and `resume` is off.
+    """
+    console = console or Console(stderr=True)
+    if not resume and out.exists() and any(out.iterdir()):
+        raise UsageError(
+            "the output folder is not empty",
+            expected="a new or empty folder",
+            where=out,
+            fix="choose another --out, or --resume to go on with a stopped series",
+        )
+    children = _children(resolve(recipe, manifest), manifest, repetition, split)
+    for number, child in enumerate(children, start=1):
+        folder = out / child.name
+        if (folder / "run.json").is_file():
+            console.print(f"{child.name}: finished before", highlight=False)
+            continue
+        console.print(f"\n[bold]{child.name}[/bold] ({number} of {len(children)})", highlight=False)
+        train(
+            child.recipe,
+            manifest,
+            out=folder,
+            command=command,
+            split=child.split,
+            resume=resume and (folder / "checkpoint.pt").is_file(),
+            console=console,
+            stamps=stamps,
+        )
+    summary = summarise(recipe, [(c.name, c.repeat) for c in children], out, folds=repetition.folds)
+    summary["command"] = command
+    write_json(out / "summary.json", summary)
+    return summary
+
+
+def _series(
+    out: Path, children: Sequence[tuple[str, int]], *, file: str, folds: int | None
+) -> Sequence[Predictions]:
+    """One predictions table a seed, or one pooled table a repeat."""
+    if folds is None:
+        return [read_csv(out / name / file) for name, _ in children]
+    repeats = sorted({repeat for _, repeat in children})
+    return [
+        pool_folds([read_csv(out / name / file) for name, repeat in children if repeat == wanted])
+        for wanted in repeats
+    ]
+
+
+def summarise(
+    recipe: Recipe, children: Sequence[tuple[str, int]], out: Path, *, folds: int | None
+) -> dict[str, Any]:
+    """Aggregate finished children: test figures always, validation figures for seeds on one split."""
+    tables = _series(out, children, file="predictions.csv", folds=folds)
+    test: Aggregate = aggregate_seeds(tables) if folds is None else aggregate_repeats(tables)
+    summary: dict[str, Any] = {
+        "recipe": recipe.name,
+        "title": recipe.title,
+        "folds": folds,
+        "test": test.to_json(),
+        "children": [],
+    }
+    if folds is None:
+        validation = _series(out, children, file="predictions-val.csv", folds=None)
+        summary["validation"] = aggregate_seeds(validation).to_json()
+    for name, repeat in children:
+        evaluation = read_json(out / name / "evaluation.json")
+        run = read_json(out / name / "run.json")
+        summary["children"].append(
+            {
+                "name": name,
+                "repeat": repeat,
+                "seed": run["seed"],
+                "n": evaluation["n"],
+                "accuracy": evaluation["metrics"]["accuracy"],
+                "auroc": evaluation["metrics"]["auroc"],
+                "balanced_accuracy": evaluation["metrics"]["balanced_accuracy"],
+                "epochs": sum(stage["epochs_run"] for stage in run["stages"]),
+                "bundle": run["hashes"]["bundle"],
+            }
+        )
+    return summary

@@ -1,0 +1,437 @@
+"""One training run: recipe and data in, a run folder with everything a reader and an engineer need out.
+
+Steps: resolve "auto", split, decode once, build, fit, fit the temperature on validation, write the bundle, open the
+test part once, write predictions and evaluation. The report is rendered one floor up, from the folder alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+
+import tumorscope
+from tumorscope.bundle.bundle import Card, save_bundle
+from tumorscope.bundle.predictor import run_network
+from tumorscope.core.errors import DataError, UsageError
+from tumorscope.core.files import write_json, write_text
+from tumorscope.data.manifest import Manifest
+from tumorscope.data.split import Split, make_split
+from tumorscope.evaluation.calibration import apply_temperature, fit_temperature
+from tumorscope.evaluation.operating import choose_operating_point
+from tumorscope.imaging.augment import AugmentSpec
+from tumorscope.imaging.cache import PixelCache, open_cache
+from tumorscope.imaging.loader import BatchLoader
+from tumorscope.imaging.preprocess import Preprocessing
+from tumorscope.models.freeze import apply_freeze
+from tumorscope.models.registry import BuiltModel, build_model
+from tumorscope.training.assess import assess, open_ledger, predictions_table
+from tumorscope.training.fit import FitResult, fit
+from tumorscope.training.images import write_images
+from tumorscope.training.losses import make_loss, outputs_needed
+from tumorscope.training.plan import Plan, choose_plan, machine, versions
+from tumorscope.training.recipe import Recipe, to_toml
+
+PROBE_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run folder.
+
+    Attributes:
+        folder: Where it lies.
+        evaluation: The content of `evaluation.json`.
+    """
+
+    folder: Path
+    evaluation: dict[str, Any]
+
+
+def code_sha256() -> str:
+    """Hash over the package's own source files: which code made a result."""
+    root = Path(tumorscope.__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def resolve(recipe: Recipe, manifest: Manifest) -> Recipe:
+    """The recipe with data-dependent "auto" values decided, checked against the data.
+
+    Raises:
+        DataError: If the data does not have the classes that the recipe names.
+    """
+    wanted = recipe.data.classes
+    if wanted is not None and set(wanted) != set(manifest.classes):
+        raise DataError(
+            f"the data has the classes {list(manifest.classes)}",
+            expected=f"{wanted}, as recipe {recipe.name!r} names them",
+            where=manifest.root,
+            fix="choose the data set the recipe is for, or --set 'data.classes=[...]' with the names of the data",
+        )
+    positive = recipe.data.positive or manifest.positive
+    if positive is not None and (positive not in manifest.classes or len(manifest.classes) != 2):
+        raise DataError(
+            f"positive class {positive!r} with the classes {list(manifest.classes)}",
+            expected="one of exactly two classes",
+            where="[data] positive",
+            fix="name one of them, or leave it out with more than two classes",
+        )
+    if manifest.layout == "medmnist" and manifest.positive and positive != manifest.positive:
+        raise DataError(
+            f"the recipe says that {positive!r} is the positive class",
+            expected=f"{manifest.positive!r}, as the data set's catalogue has it",
+            where="[data] positive",
+            fix="use the catalogue's positive class: sensitivity and specificity would change places",
+        )
+    channels = recipe.image.channels
+    if channels == "auto":
+        channels = 1 if all(r.gray for r in manifest.records) else 3
+    return recipe.model_copy(
+        update={
+            "image": recipe.image.model_copy(update={"channels": channels}),
+            "data": recipe.data.model_copy(
+                update={"classes": list(manifest.classes), "positive": positive},
+            ),
+        }
+    )
+
+
+def decode(recipe: Recipe, manifest: Manifest, console: Console) -> PixelCache:
+    """The data's pixel cache for this recipe; decoded now if it is not there."""
+    from tumorscope.core.screen import bar
+
+    preprocessing = preprocessing_of(recipe)
+    with bar(console, "decode") as progress:
+        return open_cache(
+            [r.pixels_sha256 for r in manifest.records],
+            manifest.pixels,
+            preprocessing,
+            progress=progress,
+        )
+
+
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """Preprocessing of a resolved recipe."""
+    image = recipe.image
+    if image.channels == "auto":
+        raise AssertionError("the recipe is not resolved")
+    return Preprocessing(size_px=image.size_px, channels=image.channels, fit=image.fit, trim=image.trim)
+
+
+def _build(recipe: Recipe, classes: int) -> tuple[BuiltModel, dict[str, Any]]:
+    """The network with seeded random weights, and the arguments that build it again."""
+    part = recipe.model
+    architecture: dict[str, Any] = {
+        "name": part.name,
+        "outputs": outputs_needed(recipe.train, classes),
+        "channels": recipe.image.channels,
+        "size_px": recipe.image.size_px,
+        "dropout": part.dropout,
+        "options": dict(part.options),
+    }
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(recipe.train.seed)
+        built = build_model(
+            **architecture,
+            weights=part.weights,
+            mean=None if part.mean is None else tuple(part.mean),
+            std=None if part.std is None else tuple(part.std),
+        )
+    return built, architecture
+
+
+def _empty_or_resumable(out: Path, *, resume: bool) -> None:
+    if not out.exists() or not any(out.iterdir()):
+        if resume:
+            raise UsageError(
+                "nothing to resume", expected="a run folder", where=out, fix="leave --resume out to start"
+            )
+        return
+    if not resume:
+        raise UsageError(
+            "the output folder is not empty",
+            expected="a new or empty folder",
+            where=out,
+            fix="choose another --out, or --resume to go on with a stopped run",
+        )
+
+
+def train(
+    recipe: Recipe,
+    manifest: Manifest,
+    *,
+    out: Path,
+    command: str,
+    split: Split | None = None,
+    resume: bool = False,
+    console: Console | None = None,
+    stamps: Sequence[str] = (),
+) -> Run:
+    """Train, evaluate once, and leave a run folder (without the HTML report).
+
+    Args:
+        recipe: As loaded; "auto" values are resolved here.
+        manifest: The data.
+        out: Run folder; new or empty, or a stopped run with `resume`.
+        command: The command that rebuilds the run, for the report.
+        split: A split made before; by default it is made from the recipe's seed.
+        resume: Go on with a stopped run.
+        console: Where progress goes; standard error by default.
+        stamps: Sentences to be shown prominently on the report.
+
+    Raises:
+        UsageError: If `out` is not empty, or the recipe does not fit the data.
+        DataError: If classes differ or a part would be empty.
+        IntegrityError: If a checkpoint or split belongs to other data.
+    """
+    console = console or Console(stderr=True)
+    _empty_or_resumable(out, resume=resume)
+    recipe = resolve(recipe, manifest)
+    seed = recipe.train.seed
+    split = split or make_split(
+        manifest,
+        seed=seed,
+        val_fraction=recipe.data.val_fraction,
+        test_fraction=recipe.data.test_fraction,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    write_text(out / "recipe.resolved.toml", to_toml(recipe))
+    split.save(out / "split.json")
+    cache = decode(recipe, manifest, console)
+    built, architecture = _build(recipe, len(manifest.classes))
+    positive = None if recipe.data.positive is None else manifest.classes.index(recipe.data.positive)
+    manifest = replace(manifest, positive=recipe.data.positive)
+    rows = {part: split.rows(manifest, part) for part in ("train", "val", "test")}
+    loss = make_loss(
+        recipe.train,
+        train_targets=manifest.targets[rows["train"]],
+        classes=len(manifest.classes),
+        positive=positive,
+    )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    common: dict[str, Any] = {
+        "batch_size": recipe.train.batch_size,
+        "normalisation": built.normalisation,
+        "seed": seed,
+        "device": device,
+    }
+    augment = recipe.augment.model_dump()
+    augment["scale"] = tuple(augment["scale"])
+    train_loader = BatchLoader(
+        cache.images,
+        manifest.targets,
+        rows=rows["train"],
+        augment=AugmentSpec(**augment),
+        shuffle=True,
+        **common,
+    )
+    val_loader = BatchLoader(cache.images, manifest.targets, rows=rows["val"], **common)
+
+    def plan_for(name: str, trainable: str) -> Plan:
+        images, targets, _ = next(iter(train_loader))
+        built.module.train()
+        plan = choose_plan(
+            built.module,
+            images.contiguous(),
+            lambda logits: loss(logits, targets),
+            device=device,
+            precision=recipe.train.precision,
+            memory_format=recipe.train.memory_format,
+            key={"architecture": architecture, "batch": len(images), "trainable": trainable},
+        )
+        console.print(f"plan for {name}: {plan.line()}  ({plan.reason})", highlight=False)
+        return plan
+
+    counts = split.counts(manifest)
+    console.print(
+        f"{manifest.summary}\nsplit {split.policy}: "
+        + ", ".join(f"{part} {sum(c.values()):,}" for part, c in counts.items())
+        + f"\nmodel {recipe.model.name}, {built.parameters:,} parameters, weights {built.weights}",
+        highlight=False,
+    )
+    result = fit(
+        recipe,
+        built,
+        train_loader,
+        val_loader,
+        folder=out,
+        loss=loss,
+        classes=len(manifest.classes),
+        positive=positive,
+        plan_for=plan_for,
+        split_sha256=split.sha256,
+        console=console,
+        resume=resume,
+    )
+    built.module.to("cpu")
+
+    def logits_of(part: str) -> NDArray[np.float64]:
+        return run_network(
+            built.module,
+            cache.images,
+            rows=rows[part],
+            normalisation=built.normalisation,
+            classes=len(manifest.classes),
+            positive=positive,
+        )
+
+    val_logits = logits_of("val")
+    temperature = fit_temperature(val_logits, manifest.targets[rows["val"]])
+    hashes = {
+        "data": manifest.sha256,
+        "split": split.sha256,
+        "recipe": recipe.sha256,
+        "code": code_sha256(),
+    }
+    validation = predictions_table(
+        manifest, split, part="val", rows=rows["val"], probs=apply_temperature(val_logits, temperature)
+    )
+    validation.write_csv(out / "predictions-val.csv")
+    point = None if manifest.positive is None else choose_operating_point(validation)
+    card = Card(
+        recipe=recipe.name,
+        title=recipe.title,
+        architecture=architecture,
+        preprocessing=cache.preprocessing,
+        normalisation=built.normalisation,
+        classes=manifest.classes,
+        positive=manifest.positive,
+        temperature=temperature,
+        threshold=None if point is None else point.threshold,
+        licence=built.licence,
+        metrics={},
+        hashes=dict(hashes),
+        versions=versions(),
+    )
+    probe = np.array(cache.images[rows["val"][:PROBE_IMAGES]])
+    hashes["bundle"] = save_bundle(out / "bundle", built, card, probe)
+    provenance = {
+        "command": command,
+        "recipe": recipe.name,
+        "seed": seed,
+        "hashes": hashes,
+        "versions": versions(),
+        "machine": machine(),
+    }
+    open_ledger(out, purpose="train", part="test", n=len(rows["test"]), data_sha256=manifest.sha256)
+    evaluation = assess(
+        manifest,
+        split,
+        predictions=predictions_table(
+            manifest,
+            split,
+            part="test",
+            rows=rows["test"],
+            probs=apply_temperature(logits_of("test"), temperature),
+        ),
+        rows=rows,
+        histograms=cache.histograms(),
+        operating_point=point,
+        temperature=temperature,
+        provenance=provenance,
+        out=out,
+    )
+    save_bundle(
+        out / "bundle",
+        built,
+        replace(card, metrics={"n": evaluation["n"], "test": evaluation["metrics"]}),
+        probe,
+    )
+    write_images(out / "images.csv", manifest, split)
+    _write_records(
+        out, recipe, manifest, split, built, result, provenance, temperature=temperature, stamps=stamps
+    )
+    (out / "checkpoint.pt").unlink(missing_ok=True)
+    return Run(out, evaluation)
+
+
+def _write_records(
+    out: Path,
+    recipe: Recipe,
+    manifest: Manifest,
+    split: Split,
+    built: BuiltModel,
+    result: FitResult,
+    provenance: dict[str, Any],
+    *,
+    temperature: float,
+    stamps: Sequence[str],
+) -> None:
+    """`data.json`, `run.json` and `timing.json`; times stand apart, so that equal runs give equal records."""
+    from tumorscope.data.split import crossing_copies
+
+    copies = crossing_copies(manifest, split)
+    write_json(
+        out / "data.json",
+        {
+            **manifest.describe(),
+            "split": {
+                "policy": split.policy,
+                "seed": split.seed,
+                "counts": split.counts(manifest),
+                "sha256": split.sha256,
+                "origin": "official" if split.policy == "official" else "made here",
+                "crossing_copies": len(copies),
+                "note": split.note,
+            },
+        },
+    )
+    trainable = {}
+    for name, stage in recipe.stage.items():
+        trainable[name] = apply_freeze(built, stage.trainable)
+    plan = {k: v for k, v in result.plans[next(reversed(result.plans))].items() if k != "reason"}
+    write_json(
+        out / "run.json",
+        {
+            "tumorscope": tumorscope.__version__,
+            "recipe": recipe.name,
+            "title": recipe.title,
+            "reproduces": recipe.reproduces,
+            "command": provenance["command"],
+            "seed": recipe.train.seed,
+            "model": {
+                "name": recipe.model.name,
+                "parameters": built.parameters,
+                "trainable": trainable,
+                "weights": built.weights,
+                "weights_sha256": built.weights_sha256,
+                "size_px": recipe.image.size_px,
+                "channels": recipe.image.channels,
+                "mean": built.normalisation.mean,
+                "std": built.normalisation.std,
+            },
+            "stages": result.stages,
+            "plan": plan,
+            "machine": provenance["machine"],
+            "versions": provenance["versions"],
+            "hashes": provenance["hashes"],
+            "stamps": list(stamps),
+            "control": None,
+            "temperature": temperature,
+        },
+    )
+    write_json(
+        out / "timing.json",
+        {
+            "epoch_seconds": result.seconds,
+            "training_seconds": sum(result.seconds),
+            "images_per_epoch": result.images_per_epoch,
+            "resumed": result.resumed,
+            "plans": {name: plan["reason"] for name, plan in result.plans.items()},
+            "host_cpus": os.cpu_count(),
+            "python": platform.python_version(),
+        },
+    )

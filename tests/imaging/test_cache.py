@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tumorscope.core.errors import ResourceError
+from tumorscope.core.files import read_json, write_json
+from tumorscope.imaging import cache as module
+from tumorscope.imaging.cache import open_cache
+from tumorscope.imaging.preprocess import Preprocessing
+
+PREPROCESSING = Preprocessing(16, 1)
+KEYS = [f"key-{i}" for i in range(700)]
+
+
+class Source:
+    """Counts how often images were asked for."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self) -> Iterator[NDArray[np.uint8]]:
+        self.calls += 1
+        for i in range(len(KEYS)):
+            yield np.full((20, 24), i % 251, np.uint8)
+
+
+def test_built_once_then_mapped(tmp_path: Path) -> None:
+    source = Source()
+    first = open_cache(KEYS, source, PREPROCESSING, root=tmp_path)
+    second = open_cache(KEYS, source, PREPROCESSING, root=tmp_path)
+    assert (first.built, second.built, source.calls) == (True, False, 1)
+    assert second.images.shape == (700, 1, 16, 16)
+    assert [int(second.images[i].mean()) for i in (0, 300, 699)] == [0, 49, 197]
+    assert not second.images.flags.writeable
+    assert [p.name for p in (tmp_path / "pixels").iterdir()] == [first.folder.name]
+
+
+def test_other_content_or_preprocessing_is_another_cache(tmp_path: Path) -> None:
+    source = Source()
+    folders = {
+        open_cache(KEYS, source, PREPROCESSING, root=tmp_path).folder,
+        open_cache(["changed", *KEYS[1:]], source, PREPROCESSING, root=tmp_path).folder,
+        open_cache(KEYS, source, Preprocessing(20, 1), root=tmp_path).folder,
+    }
+    assert len(folders) == 3
+
+
+@pytest.mark.parametrize("damage", ["flip", "shorten", "meta", "no-meta", "no-file"])
+def test_damage_is_noticed_and_rebuilt(tmp_path: Path, damage: str) -> None:
+    source = Source()
+    folder = open_cache(KEYS, source, PREPROCESSING, root=tmp_path).folder
+    file = folder / "images.u8"
+    if damage == "flip":
+        data = bytearray(file.read_bytes())
+        data[100_000] ^= 1
+        file.write_bytes(data)
+    elif damage == "shorten":
+        file.write_bytes(file.read_bytes()[:-10])
+    elif damage == "meta":
+        meta = read_json(folder / "meta.json")
+        write_json(folder / "meta.json", {**meta, "shape": [1, 2, 3, 4]})
+    elif damage == "no-meta":
+        (folder / "meta.json").unlink()
+    else:
+        file.unlink()
+    again = open_cache(KEYS, source, PREPROCESSING, root=tmp_path)
+    assert (again.built, source.calls) == (True, 2)
+    assert int(again.images[300].mean()) == 49
+
+
+def test_a_crash_leaves_nothing_behind(tmp_path: Path) -> None:
+    def broken() -> Iterator[NDArray[np.uint8]]:
+        yield np.zeros((20, 20), np.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        open_cache(KEYS, broken, PREPROCESSING, root=tmp_path)
+    assert list((tmp_path / "pixels").iterdir()) == []
+
+
+def test_another_process_was_first(tmp_path: Path) -> None:
+    source = Source()
+    done = open_cache(KEYS, source, PREPROCESSING, root=tmp_path).folder
+    kept = tmp_path / "kept"
+    shutil.move(done, kept)
+
+    def slower() -> Iterator[NDArray[np.uint8]]:
+        yield from Source()()
+        shutil.move(kept, done)  # the other process publishes while this one still decodes
+
+    cache = open_cache(KEYS, slower, PREPROCESSING, root=tmp_path)
+    assert int(cache.images[300].mean()) == 49
+
+
+def test_no_room_is_said_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=10))
+    source = Source()
+    with pytest.raises(ResourceError, match="GB are free"):
+        open_cache(KEYS, source, PREPROCESSING, root=tmp_path)
+    assert source.calls == 0
+
+
+def test_histograms_sum_to_one_and_bin_rightly(tmp_path: Path) -> None:
+    table = open_cache(KEYS, Source(), PREPROCESSING, root=tmp_path).histograms(32)
+    assert table.shape == (700, 32)
+    np.testing.assert_allclose(table.sum(axis=1), 1.0)
+    assert table[200, 200 // 8] == 1.0

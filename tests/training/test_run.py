@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from tests.scans import class_folders
+from tumorscope.bundle.predictor import Predictor
+from tumorscope.core.errors import DataError, IntegrityError, UsageError
+from tumorscope.core.files import read_json
+from tumorscope.data.load import load
+from tumorscope.data.manifest import Manifest
+from tumorscope.reporting.render import render_report
+from tumorscope.training import fit as fit_module
+from tumorscope.training.recipe import Recipe, parse_recipe
+from tumorscope.training.run import Run, train
+
+QUIET = Console(quiet=True)
+FILES = (
+    "recipe.resolved.toml",
+    "metrics.csv",
+    "predictions.csv",
+    "predictions-val.csv",
+    "evaluation.json",
+    "split.json",
+    "data.json",
+    "run.json",
+    "images.csv",
+    "samples.npz",
+    "samples.json",
+    "bundle/model.safetensors",
+    "bundle/card.json",
+    "bundle/probe.npz",
+    "bundle/README.md",
+)
+
+
+def recipe(**changes: Any) -> Recipe:
+    raw: dict[str, Any] = {
+        "name": "tiny",
+        "title": "tiny",
+        "image": {"size_px": 32},
+        "augment": {"rotate_deg": 5.0, "contrast": 0.2},
+        "model": {"name": "cnn_bn", "dropout": 0.2},
+        "train": {"batch_size": 16, "precision": "fp32", "memory_format": "contiguous"},
+        "stage": {
+            "first": {"epochs": 3, "lr": 3e-3, "optimizer": "adamw", "schedule": "one_cycle"},
+            "second": {"epochs": 2, "lr": 1e-3, "trainable": "last:1", "schedule": "plateau"},
+        },
+    }
+    for key, value in changes.items():
+        raw[key] = {**raw.get(key, {}), **value} if key != "stage" else value
+    return parse_recipe(raw, where="test")
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return load(class_folders(tmp_path_factory.mktemp("scans with space"), per_class=24, test_per_class=10))
+
+
+@pytest.fixture(scope="module")
+def finished(scans: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return train(recipe(), scans, out=tmp_path_factory.mktemp("runs") / "a", command="c", console=QUIET)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES}
+
+
+def test_a_run_leaves_everything(finished: Run, scans: Manifest) -> None:
+    for name in FILES:
+        assert (finished.folder / name).is_file(), name
+    assert not (finished.folder / "checkpoint.pt").exists()
+    rows = read_rows(finished.folder / "metrics.csv")
+    assert [r["stage"] for r in rows] == ["first"] * 3 + ["second"] * 2
+    assert [int(r["epoch"]) for r in rows] == [1, 2, 3, 4, 5]
+    evaluation = read_json(finished.folder / "evaluation.json")
+    assert evaluation["n"] == 30
+    assert evaluation["split"] == "test"
+    assert set(evaluation["baselines"]) == {"majority_class", "intensity_histogram"}
+    table = read_rows(finished.folder / "predictions.csv")
+    assert sorted(r["path"] for r in table) == sorted(r.path for r in scans.records if r.split == "test")
+    ledger = [json.loads(line) for line in (finished.folder / "ledger.jsonl").read_text().splitlines()]
+    assert [(e["purpose"], e["split"], e["n"]) for e in ledger] == [("train", "test", 30)]
+    record = read_json(finished.folder / "run.json")
+    assert record["hashes"]["data"] == scans.sha256
+    assert record["hashes"]["bundle"] == read_json(finished.folder / "bundle" / "card.json")["identity"]
+    assert evaluation["provenance"]["hashes"]["bundle"] == record["hashes"]["bundle"]
+
+
+def test_same_seed_same_bytes_and_another_seed_not(finished: Run, scans: Manifest, tmp_path: Path) -> None:
+    again = train(recipe(), scans, out=tmp_path / "b", command="c", console=QUIET)
+    assert digests(again.folder) == digests(finished.folder)
+    assert render_report(again.folder).read_bytes() == render_report(finished.folder).read_bytes()
+    other = train(recipe(train={"seed": 1}), scans, out=tmp_path / "c", command="c", console=QUIET)
+    assert (
+        digests(other.folder)["bundle/model.safetensors"]
+        != digests(finished.folder)["bundle/model.safetensors"]
+    )
+
+
+@pytest.mark.parametrize("epochs_before_kill", [1, 3, 4, 5])
+def test_a_killed_run_resumes_to_the_same_bytes(
+    finished: Run,
+    scans: Manifest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    epochs_before_kill: int,
+) -> None:
+    save = fit_module.save_checkpoint
+    done = 0
+
+    def killed_after(*args: Any, **kwargs: Any) -> None:
+        nonlocal done
+        save(*args, **kwargs)
+        done += 1
+        if done == epochs_before_kill:
+            raise MemoryError("killed here")
+
+    monkeypatch.setattr(fit_module, "save_checkpoint", killed_after)
+    out = tmp_path / "killed"
+    with pytest.raises(MemoryError):
+        train(recipe(), scans, out=out, command="c", console=QUIET)
+    assert not (out / "evaluation.json").exists()
+    monkeypatch.setattr(fit_module, "save_checkpoint", save)
+    resumed = train(recipe(), scans, out=out, command="c", console=QUIET, resume=True)
+    assert digests(resumed.folder) == digests(finished.folder)
+
+
+def test_resuming_something_else_is_refused(
+    scans: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = fit_module.save_checkpoint
+
+    def killed(*args: Any, **kwargs: Any) -> None:
+        save(*args, **kwargs)
+        raise MemoryError
+
+    monkeypatch.setattr(fit_module, "save_checkpoint", killed)
+    with pytest.raises(MemoryError):
+        train(recipe(), scans, out=tmp_path / "a", command="c", console=QUIET)
+    with pytest.raises(UsageError, match="not empty"):
+        train(recipe(), scans, out=tmp_path / "a", command="c", console=QUIET)
+    with pytest.raises(IntegrityError, match="another recipe"):
+        train(recipe(train={"seed": 5}), scans, out=tmp_path / "a", command="c", console=QUIET, resume=True)
+    (tmp_path / "a" / "checkpoint.pt").write_bytes(b"PK\x03\x04broken")
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        train(recipe(), scans, out=tmp_path / "a", command="c", console=QUIET, resume=True)
+    with pytest.raises(UsageError, match="nothing to resume"):
+        train(recipe(), scans, out=tmp_path / "new", command="c", console=QUIET, resume=True)
+
+
+def test_predictor_gives_what_the_table_says(finished: Run, scans: Manifest) -> None:
+    predictor = Predictor.load(finished.folder)
+    rows = [i for i, r in enumerate(scans.records) if r.split == "test"]
+    table = {r["path"]: r for r in read_rows(finished.folder / "predictions.csv")}
+    for i, probs in zip(rows, predictor.predict(scans.pixels(rows)), strict=True):
+        row = table[scans.records[i].path]
+        assert [float(row[f"prob_{c}"]) for c in scans.classes] == pytest.approx(probs.tolist(), abs=1e-5)
+
+
+def test_it_learns(scans: Manifest, tmp_path: Path) -> None:
+    stage = {"all": {"epochs": 25, "lr": 3e-3, "optimizer": "adamw", "schedule": "one_cycle"}}
+    run = train(
+        recipe(stage=stage, augment={"rotate_deg": 0.0}),
+        scans,
+        out=tmp_path / "a",
+        command="c",
+        console=QUIET,
+    )
+    assert run.evaluation["metrics"]["accuracy"]["value"] > 0.8
+    assert run.evaluation["baselines"]["majority_class"]["verdict"] == "better"
+
+
+def test_early_stopping_and_best_epoch(scans: Manifest, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "train": {"early_stop": {"patience": 2, "min_delta": 10.0}},
+        "stage": {"all": {"epochs": 9, "lr": 1e-3}},
+    }
+    run = train(recipe(**changes), scans, out=tmp_path / "a", command="c", console=QUIET)
+    (stage,) = read_json(run.folder / "run.json")["stages"]
+    assert stage["stopped_early"]
+    assert stage["epochs_run"] == 3  # the first sets the mark, two do not beat it by 10
+    rows = read_rows(run.folder / "metrics.csv")
+    losses = [float(r["val_loss"]) for r in rows]
+    assert stage["best_epoch"] == losses.index(min(losses)) + 1
+
+
+def test_a_diverging_run_says_what_to_do(scans: Manifest, tmp_path: Path) -> None:
+    stage = {"all": {"epochs": 3, "lr": 1e12, "optimizer": "sgd"}}
+    with pytest.raises(DataError, match="lower the learning rate"):
+        train(recipe(stage=stage), scans, out=tmp_path / "a", command="c", console=QUIET)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [("adam", "step"), ("adamw", "cosine"), ("adamax", "one_cycle"), ("rmsprop", "plateau"), ("sgd", "none")],
+)
+def test_every_optimizer_with_every_schedule(
+    scans: Manifest, tmp_path: Path, optimizer: str, schedule: str
+) -> None:
+    stage = {"all": {"epochs": 2, "lr": 1e-3, "optimizer": optimizer, "schedule": schedule, "step_size": 1}}
+    run = train(recipe(stage=stage), scans, out=tmp_path / "a", command="c", console=QUIET)
+    rates = [float(r["lr"]) for r in read_rows(run.folder / "metrics.csv")]
+    if schedule in ("step", "cosine"):
+        assert rates[0] > rates[1]
+    if schedule in ("none", "plateau"):
+        assert rates == [1e-3, 1e-3]
+
+
+def test_classes_and_positive_must_fit(scans: Manifest, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the data has the classes"):
+        train(recipe(data={"classes": ["a", "b"]}), scans, out=tmp_path / "a", command="c", console=QUIET)
+    with pytest.raises(DataError, match="positive class 'left'"):
+        train(recipe(data={"positive": "left"}), scans, out=tmp_path / "b", command="c", console=QUIET)
+    with pytest.raises(UsageError, match="two classes"):
+        train(recipe(train={"loss": "bce"}), scans, out=tmp_path / "c", command="c", console=QUIET)
