@@ -102,10 +102,7 @@ def test_same_seed_same_bytes_and_another_seed_not(finished: Run, scans: Manifes
     assert digests(again.folder) == digests(finished.folder)
     assert render_report(again.folder).read_bytes() == render_report(finished.folder).read_bytes()
     other = train(recipe(train={"seed": 1}), scans, out=tmp_path / "c", command="c", console=QUIET)
-    assert (
-        digests(other.folder)["bundle/model.safetensors"]
-        != digests(finished.folder)["bundle/model.safetensors"]
-    )
+    assert digests(other.folder)["bundle/model.safetensors"] != digests(finished.folder)["bundle/model.safetensors"]
 
 
 @pytest.mark.parametrize("epochs_before_kill", [1, 3, 4, 5])
@@ -136,9 +133,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     assert digests(resumed.folder) == digests(finished.folder)
 
 
-def test_resuming_something_else_is_refused(
-    scans: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_resuming_something_else_is_refused(scans: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save = fit_module.save_checkpoint
 
     def killed(*args: Any, **kwargs: Any) -> None:
@@ -205,9 +200,7 @@ def test_a_diverging_run_says_what_to_do(scans: Manifest, tmp_path: Path) -> Non
     ("optimizer", "schedule"),
     [("adam", "step"), ("adamw", "cosine"), ("adamax", "one_cycle"), ("rmsprop", "plateau"), ("sgd", "none")],
 )
-def test_every_optimizer_with_every_schedule(
-    scans: Manifest, tmp_path: Path, optimizer: str, schedule: str
-) -> None:
+def test_every_optimizer_with_every_schedule(scans: Manifest, tmp_path: Path, optimizer: str, schedule: str) -> None:
     stage = {"all": {"epochs": 2, "lr": 1e-3, "optimizer": optimizer, "schedule": schedule, "step_size": 1}}
     run = train(recipe(stage=stage), scans, out=tmp_path / "a", command="c", console=QUIET)
     rates = [float(r["lr"]) for r in read_rows(run.folder / "metrics.csv")]

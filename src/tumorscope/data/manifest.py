@@ -47,7 +47,7 @@ class Manifest:
         summary: The one line said to the user.
         classes: Class names; the position is the target.
         positive: Class that sensitivity refers to in a two-class problem; None with more classes.
-        records: Usable images, sorted by path.
+    XX
         exclusions: Inputs that are not used, each with its reason.
         findings: What a reader of the results must know about the data.
         info: Title, licence, citation.

@@ -63,13 +63,9 @@ def table_alarms(table: Predictions) -> list[Alarm]:
                 f"by at most {spread:.3g}: this is a constant predictor, whatever its accuracy",
             )
         )
-    for name, count in zip(
-        table.classes, np.bincount(table.targets, minlength=len(table.classes)), strict=True
-    ):
+    for name, count in zip(table.classes, np.bincount(table.targets, minlength=len(table.classes)), strict=True):
         if count == 0:
-            text = (
-                f"no image of class {name!r} in {table.split}: its rates are undefined, averages leave it out"
-            )
+            text = f"no image of class {name!r} in {table.split}: its rates are undefined, averages leave it out"
             found.append(Alarm("EVAL002", text))
         elif count < SMALL_CLASS:
             found.append(Alarm("EVAL003", f"only {count} images of class {name!r}: its rates are rough"))
@@ -82,9 +78,7 @@ def table_alarms(table: Predictions) -> list[Alarm]:
     return found
 
 
-def metric_alarms(
-    metrics: Mapping[str, Estimate], *, calibrated: Estimate, overconfidence: float
-) -> list[Alarm]:
+def metric_alarms(metrics: Mapping[str, Estimate], *, calibrated: Estimate, overconfidence: float) -> list[Alarm]:
     """Alarms that the figures raise: undefined, wide, or not calibrated.
 
     Args:
@@ -92,16 +86,11 @@ def metric_alarms(
         calibrated: Calibration error of a perfectly calibrated model of this size.
         overconfidence: Mean confidence minus accuracy.
     """
-    found = [
-        Alarm("EVAL008", f"{name} is {one.method}") for name, one in metrics.items() if one.value is None
-    ]
+    found = [Alarm("EVAL008", f"{name} is {one.method}") for name, one in metrics.items() if one.value is None]
     wide = [
         f"{name} {one.low:.3f} to {one.high:.3f}"
         for name, one in metrics.items()
-        if name not in ("brier", "ece")
-        and one.low is not None
-        and one.high is not None
-        and one.high - one.low > WIDE
+        if name not in ("brier", "ece") and one.low is not None and one.high is not None and one.high - one.low > WIDE
     ]
     if wide:
         found.append(Alarm("EVAL006", f"95% intervals wider than ten points: {'; '.join(wide)}"))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.core.types import Estimate, Probs, Targets
-from tumorscope.evaluation.intervals import LEVEL, undefined, z_value
+from tumorscope.evaluation.intervals import LEVEL, expit, undefined, z_value
 from tumorscope.evaluation.resampling import Floats
 
 NO_VARIANCE = 1e-18
@@ -81,6 +81,7 @@ def macro_area(probs: Probs, *, targets: Targets, codes: Targets) -> Area | None
 
 def auroc_estimate(found: Area | None, *, codes: Targets, level: float = LEVEL) -> Estimate:
     """The area with DeLong's interval on the logit scale (Pepe 2003, section 5.2), which stays within 0..1.
+
     For groups the quantile is Student's, with the number of groups of the smaller side less one.
 
     Where DeLong's variance is zero (classes separated without error, a constant score) or has a single
@@ -97,7 +98,7 @@ def auroc_estimate(found: Area | None, *, codes: Targets, level: float = LEVEL) 
     value = min(max(found.value, 1e-12), 1 - 1e-12)
     half = _quantile((found,), codes=codes, level=level) * math.sqrt(variance) / (value * (1 - value))
     logit = math.log(value / (1 - value))
-    low, high = (_expit(logit + side * half) for side in (-1, 1))
+    low, high = (expit(logit + side * half) for side in (-1, 1))
     method = "delong" if np.unique(codes).size == codes.size else "delong-groups"
     return Estimate(found.value, min(low, found.value), max(high, found.value), method)
 
@@ -166,7 +167,3 @@ def _quantile(areas: tuple[Area, ...], *, codes: Targets, level: float) -> float
         return z_value(level)
     fewest = min(min(m, n) for one in areas for m, n, _ in one.sizes)
     return float(student.ppf(0.5 + level / 2, max(fewest - 1, 1)))
-
-
-def _expit(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))

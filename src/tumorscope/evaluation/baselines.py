@@ -98,8 +98,6 @@ def beats(model: Predictions, *, baseline: Targets, bootstrap: int = 2000, seed:
         DataError: Another number of answers than images.
     """
     if np.shape(baseline) != (len(model),):
-        raise DataError(
-            f"{np.shape(baseline)} baseline answers", expected=f"({len(model)},), one for each image"
-        )
+        raise DataError(f"{np.shape(baseline)} baseline answers", expected=f"({len(model)},), one for each image")
     right = np.asarray(baseline == model.targets)
     return compare_correct(model.correct, second=right, codes=model.codes, bootstrap=bootstrap, seed=seed)

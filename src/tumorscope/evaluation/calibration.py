@@ -102,9 +102,7 @@ class TemperatureAccount:
 
 def describe_temperature(logits: Logits, *, targets: Targets, temperature: float) -> TemperatureAccount:
     """Account of `temperature` on these (validation) logits, for the run folder and the report."""
-    before, after = (
-        negative_log_likelihood(logits, targets=targets, temperature=t) for t in (1.0, temperature)
-    )
+    before, after = (negative_log_likelihood(logits, targets=targets, temperature=t) for t in (1.0, temperature))
     return TemperatureAccount(temperature, temperature in TEMPERATURE_BOUNDS, before, after, len(targets))
 
 

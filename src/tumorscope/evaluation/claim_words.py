@@ -24,9 +24,7 @@ def sentences(report: ClaimReport, *, percent_assumed: bool) -> tuple[str, ...]:
         lines.append(f"{report.printed} was read as {report.printed}%")
     if report.interval.low is not None and report.interval.high is not None:
         low, high = 100 * report.interval.low, 100 * report.interval.high
-        lines.append(
-            f"{100 * report.level:g}% interval {low:.1f} to {high:.1f}%, if the images are independent"
-        )
+        lines.append(f"{100 * report.level:g}% interval {low:.1f} to {high:.1f}%, if the images are independent")
     if report.majority is not None:
         share, p = 100 * report.majority.share, report.majority.p_value
         says = "above" if report.majority.verdict == "above" else "not distinguishable from"
@@ -57,9 +55,7 @@ def _possible(report: ClaimReport, what: str) -> list[str]:
     errors = {name: _errors(report.n, one) for name, one in found.items()}
     if len(set(errors.values())) == 1:
         return [f"{what} is possible{how}: {next(iter(errors.values()))}"]
-    return [
-        f"{what} is possible: " + "; ".join(f"{one} by {ROUNDINGS[name]}" for name, one in errors.items())
-    ]
+    return [f"{what} is possible: " + "; ".join(f"{one} by {ROUNDINGS[name]}" for name, one in errors.items())]
 
 
 def _errors(n: int, counts: dict[str, int]) -> str:

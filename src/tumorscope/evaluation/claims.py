@@ -161,9 +161,7 @@ def check_claim(
         needed,
         (),
     )
-    return replace(
-        report, sentences=sentences(report, percent_assumed=figure.percent and "%" not in figure.text)
-    )
+    return replace(report, sentences=sentences(report, percent_assumed=figure.percent and "%" not in figure.text))
 
 
 def images_needed(share: float, *, half_width: float, level: float = LEVEL) -> int:
@@ -206,9 +204,7 @@ def _interval(figure: Printed, n: int, by_rounding: dict[str, Any], level: float
     return Estimate(value, min(low, value), max(high, value), "wilson")
 
 
-def _majority(
-    figure: Printed, n: int, by_rounding: dict[str, Any], share: float, level: float
-) -> MajorityCheck:
+def _majority(figure: Printed, n: int, by_rounding: dict[str, Any], share: float, level: float) -> MajorityCheck:
     from scipy.stats import binom
 
     possible = [one["fewest_right"] for one in by_rounding.values() if one]
@@ -228,9 +224,7 @@ def _f1_example(wanted: Range, n: int, positives: int | None, metric: str) -> di
         fewest = 0 if positives is None else positives - tp
         most = n - tp
         # F1 falls with errors e = FP + FN: 2 TP / (2 TP + e) <= high gives the first e worth trying.
-        first = max(
-            fewest, -(-(2 * tp * (wanted.high.denominator - wanted.high.numerator)) // wanted.high.numerator)
-        )
+        first = max(fewest, -(-(2 * tp * (wanted.high.denominator - wanted.high.numerator)) // wanted.high.numerator))
         for errors in (first, first + 1):
             if fewest <= errors <= most and Fraction(2 * tp, 2 * tp + errors) in wanted:
                 missed = 0 if positives is None else positives - tp

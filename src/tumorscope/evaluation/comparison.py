@@ -115,9 +115,7 @@ def compare(
         names,
         len(first),
         (proportion(first.correct, codes=first.codes), proportion(second.correct, codes=first.codes)),
-        compare_correct(
-            first.correct, second=second.correct, codes=first.codes, bootstrap=bootstrap, seed=seed
-        ),
+        compare_correct(first.correct, second=second.correct, codes=first.codes, bootstrap=bootstrap, seed=seed),
         (auroc_estimate(areas[0], codes=first.codes), auroc_estimate(areas[1], codes=first.codes)),
         gap,
         decide(gap.difference, p_value=gap.p_value),
@@ -146,9 +144,7 @@ def compare_many(
         pairs = [(one, two) for i, one in enumerate(names) for two in names[i + 1 :]]
     else:
         pairs = [(name, reference) for name in names if name != reference]
-    found = [
-        compare(runs[one], runs[two], names=(one, two), bootstrap=bootstrap, seed=seed) for one, two in pairs
-    ]
+    found = [compare(runs[one], runs[two], names=(one, two), bootstrap=bootstrap, seed=seed) for one, two in pairs]
     by_accuracy = holm([one.paired.p_value for one in found])
     known = [i for i, one in enumerate(found) if one.area.p_value is not None]
     by_area = dict(zip(known, holm([found[i].area.p_value or 0.0 for i in known]), strict=True))

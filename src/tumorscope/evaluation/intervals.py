@@ -100,8 +100,7 @@ def mean_of_shares(shares: Sequence[Estimate]) -> Estimate:
     widens it, and it keeps a width where no image is wrong.
     """
     low, high, value = (
-        np.array([getattr(one, side) for one in shares], dtype=np.float64)
-        for side in ("low", "high", "value")
+        np.array([getattr(one, side) for one in shares], dtype=np.float64) for side in ("low", "high", "value")
     )
     mean = float(value.mean())
     down, up = (math.hypot(*gaps) / len(shares) for gaps in (value - low, high - value))
@@ -165,7 +164,7 @@ def resampled(
     groups = max(known.groups, 2)
     quantile = float(student.ppf(0.5 + level / 2, groups - 1)) * math.sqrt(groups / (groups - 1))
     half = quantile * spread / (top - bottom) / (share * (1 - share))
-    low, high = (bottom + (top - bottom) * _expit(math.log(share / (1 - share)) + d) for d in (-half, half))
+    low, high = (bottom + (top - bottom) * expit(math.log(share / (1 - share)) + d) for d in (-half, half))
     return Estimate(value, min(low, value), max(high, value), f"{method}-logit")
 
 
@@ -198,7 +197,8 @@ def _unseen(value: float, *, limits: tuple[float, float], unseen: float) -> Esti
     return Estimate(value, low, high, "unseen-outcome")
 
 
-def _expit(x: float) -> float:
+def expit(x: float) -> float:
+    """The share whose logit is x."""
     return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
 
 
@@ -210,6 +210,4 @@ def undefined(reason: str) -> Estimate:
 def as_json(estimate: Estimate) -> dict[str, Any]:
     """{"value", "low", "high", "method"}, numbers rounded to twelve decimals."""
     numbers = {"value": estimate.value, "low": estimate.low, "high": estimate.high}
-    return {k: None if v is None else round(float(v), 12) for k, v in numbers.items()} | {
-        "method": estimate.method
-    }
+    return {k: None if v is None else round(float(v), 12) for k, v in numbers.items()} | {"method": estimate.method}

@@ -124,8 +124,7 @@ def _from_ranks(table: Predictions, counts: Floats) -> dict[str, Floats]:
     columns = range(len(table.classes)) if chosen is None or len(table.classes) > 2 else [chosen]
     pairs = [rank_values(table.probs[:, c], positives=table.targets == c, counts=counts) for c in columns]
     return {
-        name: _mean_known(np.stack([pair[i] for pair in pairs], axis=1))
-        for i, name in enumerate(("auroc", "auprc"))
+        name: _mean_known(np.stack([pair[i] for pair in pairs], axis=1)) for i, name in enumerate(("auroc", "auprc"))
     }
 
 

@@ -32,9 +32,7 @@ class OperatingPoint:
     n: int
 
 
-def choose_operating_point(
-    validation: Predictions, *, target_sensitivity: float | None = None
-) -> OperatingPoint:
+def choose_operating_point(validation: Predictions, *, target_sensitivity: float | None = None) -> OperatingPoint:
     """The threshold with the largest sensitivity + specificity - 1 on validation (Youden 1950).
 
     With `target_sensitivity`, the highest threshold that still reaches it. Thresholds lie half-way between
@@ -88,9 +86,7 @@ def at_threshold(table: Predictions, threshold: float) -> dict[str, Estimate]:
     }
 
 
-def two_class_rates(
-    positives: NDArray[np.bool_], *, called: NDArray[np.bool_], codes: Targets
-) -> dict[str, Estimate]:
+def two_class_rates(positives: NDArray[np.bool_], *, called: NDArray[np.bool_], codes: Targets) -> dict[str, Estimate]:
     """Sensitivity, specificity, ppv and npv of calling `called` positive, each with its interval."""
     parts = {
         "sensitivity": (called, positives),

@@ -275,9 +275,7 @@ def _check(table: Predictions, targets: NDArray[Any], probs: Probs) -> None:
     if len(classes) < 2 or len(set(classes)) < len(classes) or not all(classes):
         raise _fault(f"classes {list(classes)}", "two or more different names")
     if probs.shape != (n, len(classes)) or targets.shape != (n,):
-        raise _fault(
-            f"{n} paths, targets {targets.shape}, probs {probs.shape}", f"({n},) and ({n}, {len(classes)})"
-        )
+        raise _fault(f"{n} paths, targets {targets.shape}, probs {probs.shape}", f"({n},) and ({n}, {len(classes)})")
     if len(table.patients) != n or len(table.groups) != n:
         raise _fault(f"{len(table.patients)} patients, {len(table.groups)} groups", f"{n} of each")
     if targets.dtype.kind not in "iu":

@@ -115,6 +115,4 @@ def read_figure(figure: Decimal | str) -> Printed:
 
 
 def _unreadable(found: str, expected: str) -> UsageError:
-    return UsageError(
-        f"the figure {found} cannot be checked", expected=expected, fix="copy it as the claim prints it"
-    )
+    return UsageError(f"the figure {found} cannot be checked", expected=expected, fix="copy it as the claim prints it")

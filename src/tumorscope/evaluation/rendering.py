@@ -62,9 +62,7 @@ def evaluation_text(found: Evaluation) -> str:
     lines += [f"  {name:<18}{_line(one)}" for name, one in found.metrics.items()]
     lines += ["", "  class, its images, sensitivity, specificity"]
     for label, row in found.per_class.items():
-        lines.append(
-            f"  {label:<18}{row['n']!s:<7}{_short(row['sensitivity'])}  {_short(row['specificity'])}"
-        )
+        lines.append(f"  {label:<18}{row['n']!s:<7}{_short(row['sensitivity'])}  {_short(row['specificity'])}")
     for name, one in found.baselines.items():
         if one is not None:
             answer = f" ({one.label})" if one.label else ""

@@ -103,9 +103,7 @@ def aggregate_seeds(runs: Sequence[Predictions], *, bootstrap: int = BOOTSTRAP, 
     return _aggregate("seeds", runs, notes=notes, bootstrap=bootstrap, seed=seed)
 
 
-def aggregate_repeats(
-    repeats: Sequence[Predictions], *, bootstrap: int = BOOTSTRAP, seed: int = 0
-) -> Aggregate:
+def aggregate_repeats(repeats: Sequence[Predictions], *, bootstrap: int = BOOTSTRAP, seed: int = 0) -> Aggregate:
     """Repeats of a K-fold cross-validation, each pooled by `pool_folds` to one prediction for every image.
 
     Raises:
@@ -172,9 +170,7 @@ def compare_repeated(
     aligned = _aligned([*a, *b]) if a and b else _aligned([])
     values = [point_values(table) for table in aligned]
     first, second = _mean(values[: len(a)]), _mean(values[len(a) :])
-    drawn_a, drawn_b = (
-        _drawn(part, bootstrap=bootstrap, seed=seed) for part in (aligned[: len(a)], aligned[len(a) :])
-    )
+    drawn_a, drawn_b = (_drawn(part, bootstrap=bootstrap, seed=seed) for part in (aligned[: len(a)], aligned[len(a) :]))
     found = {}
     for name, (bottom, top) in LIMITS.items():
         span = top - bottom

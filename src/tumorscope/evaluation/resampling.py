@@ -19,9 +19,7 @@ BLOCK_CELLS = 400_000
 """Cells (resamples x images) of one block: 3 MB of float64, which stays in the processor's cache."""
 
 
-def resample_counts(
-    codes: Targets, *, targets: Targets | None, resamples: int, seed: int
-) -> Iterator[Floats]:
+def resample_counts(codes: Targets, *, targets: Targets | None, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield (b, n) float64 blocks: how often each image occurs in each of b resamples.
 
     Groups are drawn whole (Davison and Hinkley 1997, section 3.8). With `targets`, they are drawn within the
@@ -38,9 +36,7 @@ def resample_counts(
         UsageError: Fewer than 100 resamples; the ends of a 95% interval would rest on two values.
     """
     if resamples < 100:
-        raise UsageError(
-            f"{resamples} bootstrap resamples", expected="at least 100", fix="use 2000, the default"
-        )
+        raise UsageError(f"{resamples} bootstrap resamples", expected="at least 100", fix="use 2000, the default")
     rng = np.random.default_rng(seed)
     groups = int(codes.max()) + 1
     strata = np.zeros(groups, dtype=np.int64) if targets is None else group_labels(codes, targets=targets)

@@ -110,9 +110,9 @@ def _glioma(rng: np.random.Generator, label: str) -> Lesion:
         axes=_stretch(rng, 0.15),
         ragged=float(rng.uniform(0.20, 0.36)),
         outline=band_noise(rng, cells=32, wavelength=1.6 * radius + 0.12, spread=0.45),
-        uptake=float(rng.uniform(0.75, 1.0)) if high_grade else float(rng.uniform(0.0, 0.15)),
+        uptake=float(rng.uniform(0.85, 1.0)) if high_grade else float(rng.uniform(0.0, 0.15)),
         core=float(rng.uniform(0.2, 0.36)) if high_grade else 1.0,
-        oedema=float(rng.uniform(0.08, 0.22)) if high_grade else float(rng.uniform(0.02, 0.08)),
+        oedema=float(rng.uniform(0.10, 0.24)) if high_grade else float(rng.uniform(0.02, 0.08)),
         push=float(rng.uniform(0.15, 0.45)),
     )
 
@@ -151,7 +151,7 @@ def _meningioma(rng: np.random.Generator, label: str) -> Lesion:
         axes=_stretch(rng, 0.08),
         ragged=float(rng.uniform(0.03, 0.09)),
         outline=band_noise(rng, cells=32, wavelength=0.45, spread=0.4),
-        uptake=float(rng.uniform(0.75, 1.0)),
+        uptake=float(rng.uniform(0.8, 1.0)),
         core=1.0,
         oedema=float(rng.uniform(0.05, 0.14)) if rng.random() < 0.3 else 0.0,
         push=float(rng.uniform(0.25, 0.55)),

@@ -28,7 +28,7 @@ _TABLE: dict[str, tuple[float, ...]] = {
     "flair": (0.28, 0.60, 0.05, 0.35, 0.25, 0.08, 0.60, 0.44, 0.22, 0.08, 0.92, 0.40, 0.82, 0.66, 0.74, 0.68),
 }
 CONTRASTS: tuple[str, ...] = tuple(_TABLE)
-CONTRAST_SHARES = (0.02, 0.82, 0.06, 0.10)
+CONTRAST_SHARES = (0.02, 0.86, 0.05, 0.07)
 PLANE_SHARES = (0.6, 0.2, 0.2)
 
 
@@ -89,7 +89,7 @@ def draw_scanner(rng: np.random.Generator) -> Scanner:
         shift=(float(rng.normal(0, 0.035)), float(rng.normal(0, 0.035))),
         view=float(rng.uniform(1.03, 1.22)),
         stretch=(float(sx), float(sy), float(sz)),
-        noise=float(np.exp(rng.uniform(np.log(0.008), np.log(0.045)))),
+        noise=float(np.exp(rng.uniform(np.log(0.008), np.log(0.038)))),
         blur=float(rng.uniform(0.25, 0.85)),
         coarse=float(rng.uniform(0.6, 1.0)),
         bias=tuple(float(v) for v in rng.normal(0, 0.11, 5)),

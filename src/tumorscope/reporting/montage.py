@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorscope.report.contract import Sample
+from tumorscope.reporting.contract import Sample
 
 MOST_WRONG = 24
 """Tiles shown of wrong answers."""

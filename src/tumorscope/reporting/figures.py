@@ -11,10 +11,10 @@ from itertools import pairwise
 
 from markupsafe import Markup
 
-from tumorscope.report.contract import Bin, ClassCurves, Est, Stage
-from tumorscope.report.load import Epoch
-from tumorscope.report.svg import UNIT, Axis, Chart, Point, ticks
-from tumorscope.report.words import decimal, metric_range, percent, plural
+from tumorscope.reporting.contract import Bin, ClassCurves, Est, Stage
+from tumorscope.reporting.load import Epoch
+from tumorscope.reporting.svg import UNIT, Axis, Chart, Point, ticks
+from tumorscope.reporting.words import decimal, metric_range, percent, plural
 
 LOOKS = 8
 """Colours before a line's dashes change."""

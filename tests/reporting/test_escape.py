@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.report.page import Page
-from tests.report.runs import BINARY, write_run
+from tests.reporting.page import Page
+from tests.reporting.runs import BINARY, write_run
 from tumorscope.core.types import DatasetInfo
-from tumorscope.report.render import render_report
+from tumorscope.reporting.render import render_report
 
 EVIL = "<script>alert(1)</script>\"' onload=x & </style>\n\t\u202e${{7*7}}{% raw %}"
 SURROGATE = "caf\udce9 \ud800\x00"

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from tumorscope.core.errors import DataError
 from tumorscope.evaluation.predictions import read_csv
-from tumorscope.report.contract import DataFile, EvaluationFile, RunFile, Sample, checked
-from tumorscope.report.words import shown
+from tumorscope.reporting.contract import DataFile, EvaluationFile, RunFile, Sample, checked
+from tumorscope.reporting.words import shown
 
 
 @dataclass(frozen=True)

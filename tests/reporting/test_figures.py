@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tumorscope.report.contract import Bin, ClassCurves, Est, Stage
-from tumorscope.report.figures import best_epochs, class_curves, learning_curves, look, reliability
-from tumorscope.report.load import Epoch
+from tumorscope.reporting.contract import Bin, ClassCurves, Est, Stage
+from tumorscope.reporting.figures import best_epochs, class_curves, learning_curves, look, reliability
+from tumorscope.reporting.load import Epoch
 
 
 def epoch(number: int, stage: str = "all", **figures: Any) -> Epoch:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tumorscope.report import words
+from tumorscope.reporting import words
 
 
 @pytest.mark.parametrize(

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 from tumorscope.core.files import write_text
 from tumorscope.core.types import EXCLUSION_REASONS
 from tumorscope.evaluation.alarms import CODES as ALARMS
-from tumorscope.report import words
-from tumorscope.report.answer import headline, part_name, verdicts
-from tumorscope.report.contract import Est, Notice
-from tumorscope.report.figures import class_curves, learning_curves, reliability
-from tumorscope.report.load import RunFolder, load_run
-from tumorscope.report.montage import montage
-from tumorscope.report.svg import strip
+from tumorscope.reporting import words
+from tumorscope.reporting.answer import headline, part_name, verdicts
+from tumorscope.reporting.contract import Est, Notice
+from tumorscope.reporting.figures import class_curves, learning_curves, reliability
+from tumorscope.reporting.load import RunFolder, load_run
+from tumorscope.reporting.montage import montage
+from tumorscope.reporting.svg import strip
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -146,7 +146,7 @@ def environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     made = Environment(
-        loader=PackageLoader("tumorscope.report", "templates"),
+        loader=PackageLoader("tumorscope.reporting", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -174,6 +174,6 @@ def environment() -> Environment:
         metric_range=words.metric_range,
         shortened=words.shortened,
         strip=strip,
-        style=resources.files("tumorscope.report").joinpath("templates/style.css").read_text(encoding="utf-8"),
+        style=resources.files("tumorscope.reporting").joinpath("templates/style.css").read_text(encoding="utf-8"),
     )
     return made

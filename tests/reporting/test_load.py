@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tumorscope.core.errors import DataError
-from tumorscope.report.load import load_run
+from tumorscope.reporting.load import load_run
 
 OPTIONAL = {
     "metrics.csv": "epochs",

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tumorscope.report.contract import Sample
-from tumorscope.report.montage import MOST_RIGHT, MOST_WRONG, data_address, montage
+from tumorscope.reporting.contract import Sample
+from tumorscope.reporting.montage import MOST_RIGHT, MOST_WRONG, data_address, montage
 
 
 def sample(i: int, *, correct: bool, path: str = "a/b.jpg") -> Sample:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from tumorscope.report.words import shown
+from tumorscope.reporting.words import shown
 
 Point = tuple[float, float]
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tumorscope.report.svg import UNIT, Axis, Chart, strip, ticks
+from tumorscope.reporting.svg import UNIT, Axis, Chart, strip, ticks
 
 
 def chart() -> Chart:

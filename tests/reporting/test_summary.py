@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.report.page import Page
+from tests.reporting.page import Page
 from tumorscope.core.errors import DataError
-from tumorscope.report.summary import render_summary
+from tumorscope.reporting.summary import render_summary
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.report.page import Page
+from tests.reporting.page import Page
 from tumorscope.core.errors import DataError
-from tumorscope.report.render import render_report, rule_name, trained_part
+from tumorscope.reporting.render import render_report, rule_name, trained_part
 
 MISSING = {
     "metrics.csv": "No learning curves: metrics.csv is not in this run folder.",

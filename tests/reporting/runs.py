@@ -1,6 +1,6 @@
 """Synthetic run folders, complete and realistic: two classes with 156 test images, four with 1,311.
 
-`python -m tests.report.runs FOLDER` writes both with their reports, for looking at them.
+`python -m tests.reporting.runs FOLDER` writes both with their reports, for looking at them.
 """
 
 from __future__ import annotations
@@ -396,8 +396,8 @@ def smaller(kind: Kind, **changes: Any) -> Kind:
 
 
 if __name__ == "__main__":
-    from tumorscope.report.render import render_report
-    from tumorscope.report.summary import render_summary
+    from tumorscope.reporting.render import render_report
+    from tumorscope.reporting.summary import render_summary
 
     for label, kind in (("binary", BINARY), ("four", FOUR)):
         print(render_report(write_run(Path(sys.argv[1]) / label, kind)))

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tumorscope.report.contract import Baseline, Est, EvaluationFile
-from tumorscope.report.words import metric_name, metric_range, metric_value, percent, points
+from tumorscope.evaluation.alarms import SMALL_CLASS
+from tumorscope.reporting.contract import Baseline, Est, EvaluationFile
+from tumorscope.reporting.words import metric_name, metric_range, metric_value, percent, points
 
 BASELINE_NAMES = {
     "majority_class": "always answering the commonest class",
     "intensity_histogram": "the gray-level histogram alone",
 }
 MOST_PARTS = 3
-"""Parts of the test images whose accuracy stands in the headline plot; the others stand in their section."""
+"""Parts of the test images (of some size) in the headline plot; all of them stand in their own section."""
 BASELINE_MARKS = {"majority_class": "majority", "intensity_histogram": "histogram"}
 
 
@@ -94,7 +95,7 @@ def headline(evaluation: EvaluationFile) -> list[Row]:
             marks=marks,
         )
         for name, part in list(evaluation.subsets.items())[:MOST_PARTS]
-        if "accuracy" in part.metrics
+        if "accuracy" in part.metrics and part.n >= SMALL_CLASS
     ]
     rows += [
         Row(baseline_name(key, b), "accuracy", b.accuracy, evaluation.n, kind="baseline")

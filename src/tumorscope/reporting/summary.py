@@ -1,4 +1,4 @@
-"""Repeated runs made readable: `report.html` over a folder of run folders.
+"""Repeated runs made readable: `summary.html` over a folder of run folders.
 
 In: `summary.json` (see `tumorscope.evaluation.repeated`) and the run folders beside it. Out: one
 self-contained page with each metric's mean and interval, every run's figures, and links to the reports of the runs.
@@ -11,11 +11,12 @@ from urllib.parse import quote
 
 from tumorscope.core.errors import DataError
 from tumorscope.core.files import write_text
-from tumorscope.report.contract import SummaryFile, checked
-from tumorscope.report.load import parsed
-from tumorscope.report.render import REPORT_NAME, environment
+from tumorscope.reporting.contract import SummaryFile, checked
+from tumorscope.reporting.load import parsed
+from tumorscope.reporting.render import REPORT_NAME, environment
 
 SUMMARY_NAME = "summary.json"
+PAGE_NAME = "summary.html"
 HEADLINE = ("accuracy", "balanced_accuracy", "auroc", "auprc", "macro_f1", "weighted_f1")
 """Metrics between 0 and 1, which have a row in the plot where they are known."""
 OF_A_RUN = ("accuracy", "balanced_accuracy", "auroc")
@@ -23,7 +24,7 @@ OF_A_RUN = ("accuracy", "balanced_accuracy", "auroc")
 
 
 def render_summary(folder: Path) -> Path:
-    """Write `report.html` into a folder of repeated runs and return its path.
+    """Write `summary.html` into a folder of repeated runs and return its path.
 
     Args:
         folder: Holds `summary.json` and one run folder a run; the runs' own reports are linked if there.
@@ -48,7 +49,7 @@ def render_summary(folder: Path) -> Path:
         of_a_run=OF_A_RUN,
         addresses={child.name: address(folder, child.name) for child in summary.children},
     )
-    return write_text(folder / REPORT_NAME, page)
+    return write_text(folder / PAGE_NAME, page)
 
 
 def address(folder: Path, name: str) -> str:

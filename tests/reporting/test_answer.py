@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tumorscope.report.answer import headline, verdicts
-from tumorscope.report.contract import EvaluationFile
+from tumorscope.reporting.answer import headline, verdicts
+from tumorscope.reporting.contract import EvaluationFile
 
 
 def est(value: float | None, half: float = 0.05) -> dict[str, Any]:
@@ -73,8 +73,13 @@ def test_an_undefined_metric_stays_undefined() -> None:
 
 
 def test_only_a_few_parts_stand_at_the_top() -> None:
-    parts = {f"part {i}": {"n": 9, "metrics": {"accuracy": est(0.5)}} for i in range(9)}
+    parts = {f"part {i}": {"n": 90, "metrics": {"accuracy": est(0.5)}} for i in range(9)}
     assert sum(r.kind == "part" for r in headline(evaluation(subsets=parts))) == 3
+
+
+def test_a_part_of_a_few_images_does_not_stand_at_the_top() -> None:
+    found = headline(evaluation(subsets={"copies": {"n": 1, "metrics": {"accuracy": est(0.0)}}}))
+    assert [r.kind for r in found].count("part") == 0
 
 
 @pytest.mark.parametrize(

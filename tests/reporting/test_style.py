@@ -7,7 +7,7 @@ from importlib import resources
 
 import pytest
 
-STYLE = resources.files("tumorscope.report").joinpath("templates/style.css").read_text(encoding="utf-8")
+STYLE = resources.files("tumorscope.reporting").joinpath("templates/style.css").read_text(encoding="utf-8")
 LIGHT, DARK = (
     dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block)) for block in re.findall(r":root \{(.*?)\}", STYLE, re.S)[:2]
 )

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.report.runs import BINARY, FOUR, write_run, write_summary
-from tumorscope.report.render import render_report
+from tests.reporting.runs import BINARY, FOUR, write_run, write_summary
+from tumorscope.reporting.render import render_report
 
 
 @pytest.fixture(scope="session")

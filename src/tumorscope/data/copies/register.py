@@ -1,0 +1,125 @@
+"""Lays one picture over another: shift by correlation, then Gauss-Newton steps on an affine map.
+
+In: batches of picture pairs as torch tensors and first guesses of the maps. Out: better maps. The pictures are
+made free of local brightness and contrast first; the steps are those of the inverse compositional method
+(Baker & Matthews 2004) with the gain of the enhanced correlation coefficient (Evangelidis & Psarakis 2008).
+Places run from -1 to 1 across the picture, whatever its size.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+
+def flatten_light(pictures: torch.Tensor, window: int) -> torch.Tensor:
+    """(B, n, n) pictures less their mean over `window` x `window` pixels, divided by their local deviation.
+
+    A floor of 0.3 global deviations keeps noise in flat regions small.
+    """
+    from torch.nn.functional import avg_pool2d
+
+    def local(x: torch.Tensor) -> torch.Tensor:
+        return avg_pool2d(x[:, None], window, 1, window // 2, count_include_pad=False)[:, 0]
+
+    mean = local(pictures)
+    variance = (local(pictures * pictures) - mean * mean).clamp_min(0)
+    floor = (0.3 * pictures.flatten(1).std(1)).clamp_min(1e-3)[:, None, None]
+    return (pictures - mean) / (variance + floor * floor).sqrt()
+
+
+def places(n: int) -> torch.Tensor:
+    """(n * n, 3) places (x, y, 1) of the pixel centres."""
+    import torch
+
+    line = (torch.arange(n) + 0.5) / n * 2 - 1
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    return torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+
+
+def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """(B, 2, 3) maps that apply `second`, then `first`."""
+    import torch
+
+    linear = first[:, :, :2]
+    return torch.cat([linear @ second[:, :, :2], linear @ second[:, :, 2:] + first[:, :, 2:]], 2)
+
+
+def warp(
+    moving: torch.Tensor, maps: torch.Tensor, *, mode: str = "bilinear"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(B, n, n) `moving` as seen from the fixed picture, and 1.0 where that place lies inside it."""
+    from torch.nn.functional import grid_sample
+
+    count, n, _ = moving.shape
+    at = (places(n) @ maps.transpose(1, 2)).view(count, n, n, 2)
+    seen = grid_sample(moving[:, None], at, mode=mode, padding_mode="border", align_corners=False)[:, 0]
+    return seen, (at.abs().amax(3) < 1 - 0.5 / n).to(moving.dtype)
+
+
+def correlation(fixed: torch.Tensor, seen: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
+    """(B,) Pearson correlation of two batches of pictures over the places `inside`."""
+    weight = inside.sum((1, 2), keepdim=True).clamp_min(1)
+    a = (fixed - (fixed * inside).sum((1, 2), keepdim=True) / weight) * inside
+    b = (seen - (seen * inside).sum((1, 2), keepdim=True) / weight) * inside
+    norm = a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1)
+    return (a * b).sum((1, 2)) / norm.clamp_min(1e-6)
+
+
+def shift_by_correlation(
+    fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor, *, reach: float = 0.3
+) -> torch.Tensor:
+    """`maps` moved by the shift of up to `reach` (in half sides) at which the pictures correlate most."""
+    import torch
+
+    n = fixed.shape[-1]
+    seen, inside = warp(moving, maps)
+    window = torch.hann_window(n, periodic=False).sqrt()
+    window = window[:, None] * window
+    a = (fixed - fixed.mean((1, 2), keepdim=True)) * window
+    b = (seen - seen.mean((1, 2), keepdim=True)) * window * inside
+    surface = torch.fft.irfft2(torch.fft.rfft2(b) * torch.fft.rfft2(a).conj(), s=(n, n))
+    steps = int(reach * n / 2)
+    near = torch.arange(-steps, steps + 1) % n
+    peak = surface[:, near][:, :, near].flatten(1).argmax(1)
+    width = 2 * steps + 1
+    move = torch.eye(2, 3).repeat(len(fixed), 1, 1)
+    move[:, 0, 2] = (peak % width - steps) * 2 / n
+    move[:, 1, 2] = (peak // width - steps) * 2 / n
+    return compose(maps, move)
+
+
+def refine(
+    fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor, *, steps: int
+) -> torch.Tensor:
+    """`maps` after `steps` Gauss-Newton steps towards the least squared difference, gain left free."""
+    import torch
+    from torch.nn.functional import grid_sample, pad
+
+    count, n, _ = fixed.shape
+    grid = places(n)
+    x, y = grid[:, 0], grid[:, 1]
+    down = pad((fixed[:, 2:, :] - fixed[:, :-2, :]) * (n / 4), (0, 0, 1, 1)).flatten(1)
+    right = pad((fixed[:, :, 2:] - fixed[:, :, :-2]) * (n / 4), (1, 1, 0, 0)).flatten(1)
+    window = ((x.abs() < 1 - 2 / n) & (y.abs() < 1 - 2 / n)).to(fixed.dtype)
+    descent = torch.stack([right * x, right * y, right, down * x, down * y, down], 1) * window
+    hessian = descent @ descent.transpose(1, 2)
+    ridge = 1e-3 * hessian.diagonal(dim1=1, dim2=2).mean(1) + 1e-6
+    solve = torch.linalg.inv(hessian + ridge[:, None, None] * torch.eye(6))
+    target, source = fixed.flatten(1), moving[:, None]
+    identity = torch.tensor([[0.0, 0.0, 1.0]]).expand(count, 1, 3)
+    for _ in range(steps):
+        at = grid @ maps.transpose(1, 2)
+        inside = window * (at.abs().amax(2) < 1 - 1 / n)
+        seen = grid_sample(source, at[:, None], padding_mode="border", align_corners=False)[:, 0, 0]
+        weight = inside.sum(1, keepdim=True).clamp_min(1)
+        a = (target - (target * inside).sum(1, keepdim=True) / weight) * inside
+        b = (seen - (seen * inside).sum(1, keepdim=True) / weight) * inside
+        gain = a.norm(dim=1, keepdim=True) / b.norm(dim=1, keepdim=True).clamp_min(1e-6)
+        step = (solve @ (descent @ (b * gain - a)[:, :, None]))[:, :, 0]
+        step = step * (0.25 / step.abs().amax(1, keepdim=True).clamp_min(1e-6)).clamp(max=1)
+        increment = torch.cat([step.view(-1, 2, 3) + torch.eye(2, 3), identity], 1)
+        maps = compose(maps, torch.linalg.inv(increment)[:, :2])
+    return maps

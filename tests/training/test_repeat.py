@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from tests.scans import class_folders
+from tests.training.test_run import recipe
+from tumorscope.core.errors import UsageError
+from tumorscope.core.files import read_json
+from tumorscope.data.load import load
+from tumorscope.data.manifest import Manifest
+from tumorscope.evaluation.predictions import read_csv
+from tumorscope.reporting.summary import render_summary
+from tumorscope.training import repeat as module
+from tumorscope.training.repeat import Repetition, train_repeated
+
+QUIET = Console(quiet=True)
+SHORT = {"all": {"epochs": 1, "lr": 3e-3}}
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Manifest:
+    return load(class_folders(tmp_path / "scans", per_class=16))
+
+
+def test_folds_pool_to_every_image_once_a_repeat(scans: Manifest, tmp_path: Path) -> None:
+    out = tmp_path / "cv"
+    summary = train_repeated(
+        recipe(stage=SHORT), scans, Repetition(folds=2, repeats=2), out=out, command="c", console=QUIET
+    )
+    names = [child["name"] for child in summary["children"]]
+    assert names == ["repeat-1-fold-1", "repeat-1-fold-2", "repeat-2-fold-1", "repeat-2-fold-2"]
+    for repeat in (1, 2):
+        paths = [p for fold in (1, 2) for p in read_csv(out / f"repeat-{repeat}-fold-{fold}" / "predictions.csv").paths]
+        assert sorted(paths) == sorted(r.path for r in scans.records)
+    assert summary["test"]["kind"] == "repeats"
+    assert (summary["test"]["runs"], summary["test"]["n"]) == (2, len(scans))
+    accuracy = summary["test"]["metrics"]["accuracy"]
+    assert accuracy["mean"]["low"] <= accuracy["mean"]["value"] <= accuracy["mean"]["high"]
+    folds = {read_json(out / n / "split.json")["sha256"] for n in names}
+    assert len(folds) == 4
+    assert render_summary(out).is_file()
+
+
+def test_seeds_share_the_split_and_a_killed_series_goes_on(
+    scans: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "seeds"
+    train = module.train
+
+    def second_dies(*args: object, **kwargs: object) -> object:
+        if str(kwargs["out"]).endswith("seed-1"):
+            raise MemoryError
+        return train(*args, **kwargs)  # type: ignore[arg-type]  # passed through
+
+    monkeypatch.setattr(module, "train", second_dies)
+    arguments = (recipe(stage=SHORT), scans, Repetition(seeds=3))
+    with pytest.raises(MemoryError):
+        train_repeated(*arguments, out=out, command="c", console=QUIET)
+    first = (out / "seed-0" / "run.json").stat().st_mtime_ns
+    monkeypatch.setattr(module, "train", train)
+    with pytest.raises(UsageError, match="not empty"):
+        train_repeated(*arguments, out=out, command="c", console=QUIET)
+    summary = train_repeated(*arguments, out=out, command="c", console=QUIET, resume=True)
+    assert (out / "seed-0" / "run.json").stat().st_mtime_ns == first
+    assert [c["seed"] for c in summary["children"]] == [0, 1, 2]
+    assert len({read_json(out / c["name"] / "split.json")["sha256"] for c in summary["children"]}) == 1
+    assert len({c["bundle"] for c in summary["children"]}) == 3
+    assert summary["test"]["kind"] == "seeds"
+    assert summary["validation"]["runs"] == 3
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": 2, "folds": 5}, {"repeats": 2}, {"seeds": 0}])
+def test_contradictory_repetitions(wrong: dict[str, int]) -> None:
+    with pytest.raises(UsageError):
+        Repetition(**wrong)
