@@ -198,6 +198,11 @@ def compare(runs: Sequence[PathLike], *, reference: PathLike | None = None) -> t
     from tumorscope.evaluation.comparison import compare_many
     from tumorscope.evaluation.predictions import read_csv
 
+    resolved = [Path(run).resolve() for run in runs]
+    if len(set(resolved)) < len(resolved):
+        raise UsageError(
+            "a run is named twice", expected="different runs", where=", ".join(map(str, runs)), fix="name each once"
+        )
     tables = {}
     for run in [*runs, *([reference] if reference is not None and reference not in runs else [])]:
         path = Path(run)

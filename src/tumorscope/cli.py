@@ -119,9 +119,7 @@ def train(
         overrides.append(f'data.positive="{positive}"')
     load_recipe(recipe, overrides)
     manifest = _load(data, positive)
-    command = api.rebuild_command(
-        recipe, data, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats
-    )
+    command = api.rebuild_command(recipe, data, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats)
     folder = api.train(
         recipe,
         manifest,
@@ -175,9 +173,7 @@ def _show(evaluation: dict[str, Any]) -> None:
         typer.echo(f"  {name:18} {_interval(estimate)}")
     for name, baseline in evaluation["baselines"].items():
         if baseline:
-            typer.echo(
-                f"  baseline {name}: accuracy {_interval(baseline['accuracy'])}; model {baseline['verdict']}"
-            )
+            typer.echo(f"  baseline {name}: accuracy {_interval(baseline['accuracy'])}; model {baseline['verdict']}")
     for name, subset in evaluation.get("subsets", {}).items():
         typer.echo(f"  {name} (n = {subset['n']:,}): accuracy {_interval(subset['metrics']['accuracy'])}")
     for warning in evaluation["warnings"]:
@@ -320,9 +316,7 @@ def datasets_fetch(
 
 
 @datasets_app.command("show")
-def datasets_show(
-    data: Annotated[str, typer.Argument(help="As for train --data.")], json_: Json = False
-) -> None:
+def datasets_show(data: Annotated[str, typer.Argument(help="As for train --data.")], json_: Json = False) -> None:
     """Say how a folder is read: layout, classes, parts, exclusions and findings."""
     manifest = _load(data)
     if json_:
@@ -352,9 +346,7 @@ def split(
     from tumorscope.data.split import make_split
 
     manifest = _load(data)
-    made = make_split(
-        manifest, seed=seed, policy=policy.value, val_fraction=val_fraction, test_fraction=test_fraction
-    )
+    made = make_split(manifest, seed=seed, policy=policy.value, val_fraction=val_fraction, test_fraction=test_fraction)
     made.save(out)
     typer.echo(f"{made.note or 'parts as the data has them'}; sha256 {made.sha256[:12]}")
     typer.echo(str(out.resolve()))

@@ -52,9 +52,7 @@ def draw(
     )
 
 
-def two_class(
-    targets: Sequence[int], *, scores: Sequence[float], groups: Sequence[str] | None = None
-) -> Predictions:
+def two_class(targets: Sequence[int], *, scores: Sequence[float], groups: Sequence[str] | None = None) -> Predictions:
     """A table of classes ("malignant", "benign"), 0 the positive one, from the positive class's scores."""
     column = np.asarray(scores, dtype=np.float64)
     paths = [f"{i:04d}.png" for i in range(len(targets))]

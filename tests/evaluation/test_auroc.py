@@ -164,9 +164,7 @@ def test_the_paired_test_agrees_with_the_covariances_of_all_pairs() -> None:
 def test_the_paired_test_finds_nothing_too_often_and_something_where_it_is() -> None:
     false = sum(
         (area_difference(found(a), b=found(b), codes=a.codes).p_value or 0) < 0.05
-        for a, b in (
-            (draw(100, seed=s, label_seed=s), draw(100, seed=s + 9000, label_seed=s)) for s in range(200)
-        )
+        for a, b in ((draw(100, seed=s, label_seed=s), draw(100, seed=s + 9000, label_seed=s)) for s in range(200))
     )
     assert false / 200 < 0.09
     good, poor = draw(200, shift=3, label_seed=0), draw(200, shift=0.5, seed=1, label_seed=0)

@@ -56,9 +56,7 @@ def test_the_histogram_baseline_learns_brightness_and_nothing_from_noise() -> No
     assert (probs[:, 3] == 0).all()
     assert (probs.argmax(1) == targets[200:]).mean() > 0.85
     noise = rng.poisson(5, (300, 16)).astype(np.float64)
-    guess = histogram_baseline(
-        noise[:200], train_targets=targets[:200], test_hist=noise[200:], classes=("a", "b", "c")
-    )
+    guess = histogram_baseline(noise[:200], train_targets=targets[:200], test_hist=noise[200:], classes=("a", "b", "c"))
     assert (guess.argmax(1) == targets[200:]).mean() < 0.55
 
 
@@ -97,9 +95,7 @@ def test_a_good_model_beats_and_a_reversed_one_loses() -> None:
         beats(table, baseline=coin[:10])
 
 
-@pytest.mark.parametrize(
-    ("first", "second"), [(0, 0), (1, 0), (5, 0), (6, 0), (12, 5), (40, 40), (900, 1000)]
-)
+@pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (5, 0), (6, 0), (12, 5), (40, 40), (900, 1000)])
 def test_mcnemar_agrees_with_the_binomial_test(first: int, second: int) -> None:
     expected = binomtest(first, first + second).pvalue if first + second else 1.0
     assert mcnemar_exact(first, second) == pytest.approx(expected)

@@ -34,9 +34,7 @@ def test_the_temperature_is_the_best_of_many() -> None:
     rng = np.random.default_rng(3)
     logits, targets = rng.normal(size=(78, 2)) * 4, rng.integers(0, 2, 78)
     best = negative_log_likelihood(logits, targets=targets, temperature=fit_temperature(logits, targets))
-    tried = [
-        negative_log_likelihood(logits, targets=targets, temperature=t) for t in np.geomspace(0.1, 10, 400)
-    ]
+    tried = [negative_log_likelihood(logits, targets=targets, temperature=t) for t in np.geomspace(0.1, 10, 400)]
     assert best <= min(tried) + 1e-9
 
 

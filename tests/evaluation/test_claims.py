@@ -68,6 +68,11 @@ def test_every_true_figure_is_possible_and_every_impossible_one_is_not(
     assert (read_figure(str(printed)).ranges()["half-up"].multiples(n) is not None) == (str(printed) in every)
 
 
+def test_counts_stay_within_the_images() -> None:
+    assert check_claim(accuracy="1.00", n=1000).by_rounding["half-up"] == {"fewest_right": 995, "most_right": 1000}
+    assert check_claim(accuracy="0.00", n=1000).by_rounding["half-up"] == {"fewest_right": 0, "most_right": 4}
+
+
 def test_halves_go_up_or_to_even() -> None:
     """1/8 = 0.125 prints as 0.13 with halves up and as 0.12 with halves to even; 3/8 = 0.375 as 0.38."""
     assert check_claim(accuracy="0.13", n=8).by_rounding["half-even"] is None
@@ -80,9 +85,7 @@ def test_halves_go_up_or_to_even() -> None:
 
 
 def test_the_sizes_that_fit_agree_with_trying_each() -> None:
-    for text, name in itertools.product(
-        ("0.9996", "0.7", "0.333", "1", "0"), ("half-up", "half-even", "truncation")
-    ):
+    for text, name in itertools.product(("0.9996", "0.7", "0.333", "1", "0"), ("half-up", "half-even", "truncation")):
         one = read_figure(text).ranges()[name]
         assert one.sizes_that_fit(900) == [n for n in range(1, 901) if one.multiples(n)]
     assert read_figure("0.8653846153846154").ranges()["half-up"].sizes_that_fit(200) == [52, 104, 156]
@@ -107,9 +110,7 @@ def test_figures_are_read_as_printed(text: Any, share: Fraction, decimals: int, 
     assert (figure.share, figure.decimals, figure.percent) == (share, decimals, percent)
 
 
-@pytest.mark.parametrize(
-    "text", ["over 92%", "", "92,5%", "-0.5", "101%", "1e-3", "nan", Decimal("NaN"), 0.92, None]
-)
+@pytest.mark.parametrize("text", ["over 92%", "", "92,5%", "-0.5", "101%", "1e-3", "nan", Decimal("NaN"), 0.92, None])
 def test_figures_that_are_none_are_refused(text: Any) -> None:
     with pytest.raises(UsageError, match="cannot be checked"):
         read_figure(text)
@@ -145,9 +146,7 @@ def test_f1_is_possible_exactly_where_some_confusion_gives_it() -> None:
     n, positives = 14, 5
     pairs = list(itertools.product(range(positives + 1), range(n - positives + 1)))
     every = {Fraction(2 * tp, positives + tp + fp) for tp, fp in pairs}
-    printed = {
-        str((Decimal(f.numerator) / f.denominator).quantize(Decimal("0.01"), ROUND_HALF_UP)) for f in every
-    }
+    printed = {str((Decimal(f.numerator) / f.denominator).quantize(Decimal("0.01"), ROUND_HALF_UP)) for f in every}
     for i in range(101):
         text = str(Decimal(i).scaleb(-2))
         found = check_claim(accuracy=text, n=n, positives=positives, metric="f1").by_rounding["half-up"]

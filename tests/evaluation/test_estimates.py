@@ -73,9 +73,7 @@ def test_copies_of_images_do_not_narrow_any_interval() -> None:
     for name in LIMITS:
         assert many[name].value == pytest.approx(few[name].value), name
         assert _width(many[name]) > 0.85 * _width(few[name]), name
-    naive = metric_estimates(
-        two_class(once.targets[rows].tolist(), scores=once.probs[rows, 0].tolist()), bootstrap=400
-    )
+    naive = metric_estimates(two_class(once.targets[rows].tolist(), scores=once.probs[rows, 0].tolist()), bootstrap=400)
     assert all(_width(naive[name]) < 0.75 * _width(many[name]) for name in LIMITS)
 
 

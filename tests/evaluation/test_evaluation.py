@@ -145,9 +145,7 @@ def test_wild_miscalibration_is_said_with_its_direction() -> None:
 
 
 def test_every_alarm_has_a_title() -> None:
-    found = run(
-        draw(30, classes=4, split="val"), data_warnings=["x"], subsets={"none": np.zeros(30, dtype=bool)}
-    )
+    found = run(draw(30, classes=4, split="val"), data_warnings=["x"], subsets={"none": np.zeros(30, dtype=bool)})
     assert codes(found) <= set(CODES)
     assert "EVAL011" in codes(found)
     assert found.subsets["none"].metrics["accuracy"].value is None

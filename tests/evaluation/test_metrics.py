@@ -136,9 +136,7 @@ def test_an_absent_class_is_left_out_of_averages() -> None:
     keep = table.take(table.targets != 3)
     expected = np.mean([sk.roc_auc_score(keep.targets == c, keep.probs[:, c]) for c in range(3)])
     assert point_values(keep)["auroc"] == pytest.approx(expected)
-    assert point_values(keep)["macro_f1"] == pytest.approx(
-        sk.f1_score(keep.targets, keep.predicted, average="macro")
-    )
+    assert point_values(keep)["macro_f1"] == pytest.approx(sk.f1_score(keep.targets, keep.predicted, average="macro"))
 
 
 def test_confusion_rows_are_labels() -> None:

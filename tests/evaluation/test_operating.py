@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
@@ -23,6 +25,12 @@ def test_youden_is_the_best_of_all_thresholds(seed: int) -> None:
     sensitivity, specificity = rates(table, point.threshold)
     assert sensitivity + specificity - 1 == pytest.approx((tpr - fpr).max())
     assert (point.rule, point.chosen_on, point.n, point.positive) == ("youden", "val", 78, "malignant")
+
+
+def test_thresholds_lie_half_way_between_scores() -> None:
+    table = replace(two_class([0, 0, 1, 1], scores=[0.9, 0.7, 0.3, 0.1]), split="val")
+    assert choose_operating_point(table).threshold == pytest.approx(0.5)
+    assert choose_operating_point(table, target_sensitivity=0.4).threshold == pytest.approx(0.8)
 
 
 def test_a_target_sensitivity_is_reached_with_the_best_specificity() -> None:

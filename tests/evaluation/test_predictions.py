@@ -85,6 +85,9 @@ def test_csv_keeps_differences_beyond_nine_digits(tmp_path: Path) -> None:
     back = read_csv(close.write_csv(tmp_path / "p.csv"), positive="malignant")
     assert np.array_equal(close.predicted, back.predicted)
     assert np.array_equal(close.probs, back.probs)
+    ranked = two_class([0, 1], scores=[0.9, 0.9 - 1e-12])
+    back = read_csv(ranked.write_csv(tmp_path / "r.csv"))
+    assert back.probs[0, 0] > back.probs[1, 0]
     plain = two_class([0, 1], scores=[1 / 3, 0.9]).write_csv(tmp_path / "q.csv").read_text()
     assert "0.333333333," in plain
 

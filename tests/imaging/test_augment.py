@@ -32,9 +32,7 @@ def test_a_batch_equals_one_by_one() -> None:
 
 
 def test_same_seed_same_change() -> None:
-    first, second, other = (
-        apply(images(4), draw(EVERYTHING, 4, torch.Generator().manual_seed(s))) for s in (1, 1, 2)
-    )
+    first, second, other = (apply(images(4), draw(EVERYTHING, 4, torch.Generator().manual_seed(s))) for s in (1, 1, 2))
     assert torch.equal(first, second)
     assert not torch.equal(first, other)
 

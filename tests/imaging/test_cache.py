@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from tumorscope.core.errors import ResourceError
 from tumorscope.core.files import read_json, write_json
-from tumorscope.imaging import cache as module
 from tumorscope.imaging.cache import open_cache
 from tumorscope.imaging.preprocess import Preprocessing
 
@@ -100,7 +99,7 @@ def test_another_process_was_first(tmp_path: Path) -> None:
 
 def test_no_room_is_said_before_decoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: usage._replace(free=10))
+    monkeypatch.setattr("tumorscope.imaging.cache.shutil.disk_usage", lambda _: usage._replace(free=10))
     source = Source()
     with pytest.raises(ResourceError, match="GB are free"):
         open_cache(KEYS, source, PREPROCESSING, root=tmp_path)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
@@ -12,9 +13,7 @@ from tumorscope.models.backbones import fold_stem
 from tumorscope.models.registry import build_model
 
 
-def gray_and_rgb(
-    mean: tuple[float, ...], std: tuple[float, ...], one: float, spread: float
-) -> list[torch.Tensor]:
+def gray_and_rgb(mean: tuple[float, ...], std: tuple[float, ...], one: float, spread: float) -> list[torch.Tensor]:
     gray = torch.rand(2, 1, 64, 64, generator=torch.Generator().manual_seed(0))
     rgb = (gray.expand(-1, 3, -1, -1) - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
     return [(gray - one) / spread, rgb]
@@ -24,8 +23,8 @@ def gray_and_rgb(
 def test_folded_stem_equals_copied_channels(name: str) -> None:
     """With equal means and deviations (0.5) the one-channel network is the same function."""
     torch.manual_seed(0)
-    extra = {"img_size": 64} if name.startswith("vit") else {}
-    model = timm.create_model(name, num_classes=3, **extra).eval()
+    extra: Any = {"img_size": 64} if name.startswith("vit") else {}
+    model: Any = timm.create_model(name, num_classes=3, **extra).eval()
     half = (0.5, 0.5, 0.5)
     gray, rgb = gray_and_rgb(half, half, 0.5, 0.5)
     with torch.no_grad():
@@ -38,7 +37,7 @@ def test_folded_stem_equals_copied_channels(name: str) -> None:
 
 def test_folded_stem_with_imagenet_means_is_exact_away_from_the_border() -> None:
     torch.manual_seed(0)
-    model = timm.create_model("resnet18", num_classes=3).eval()
+    model: Any = timm.create_model("resnet18", num_classes=3).eval()
     model.bn1.running_mean.normal_()
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     with torch.no_grad():
@@ -74,7 +73,8 @@ def test_local_weights_fold_to_equal_outputs(
         mean=(0.5,),
         std=(0.5,),
     )
-    reference = timm.create_model(name, num_classes=4, **options)
+    extra: Any = options
+    reference: Any = timm.create_model(name, num_classes=4, **extra)
     state = {k: v for k, v in load_file(local_weights / file).items() if not k.startswith("classifier")}
     reference.load_state_dict(state, strict=False)
     reference.classifier.load_state_dict(built.module.get_submodule("classifier").state_dict())

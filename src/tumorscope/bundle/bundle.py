@@ -165,9 +165,7 @@ def load_bundle(folder: Path) -> Bundle:
         raw["classes"] = tuple(raw["classes"])
         card = Card(**raw)
     except (ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(
-            f"card.json cannot be read: {error}", where=path, fix="get the bundle again"
-        ) from error
+        raise IntegrityError(f"card.json cannot be read: {error}", where=path, fix="get the bundle again") from error
     for name, expected in files.items():
         found = sha256_file(folder / name) if (folder / name).is_file() else "missing"
         if found != expected:
@@ -226,7 +224,5 @@ def card_text(card: Card) -> str:
         f"## Results on the test split (n = {card.metrics.get('n', 0)})\n\n"
         "| metric | value | 95% interval |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
         f"Probabilities are softmax(logits / {card.temperature:.4g}); the temperature was fitted on validation.\n\n"
-        "## Hashes\n\n"
-        + "\n".join(f"- {name}: `{value}`" for name, value in sorted(card.hashes.items()))
-        + "\n"
+        "## Hashes\n\n" + "\n".join(f"- {name}: `{value}`" for name, value in sorted(card.hashes.items())) + "\n"
     )

@@ -134,7 +134,7 @@ class Manifest:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Images by split (as the data has it, "all" where it has none) and class."""
-        table = {
+        table: dict[str, dict[str, int]] = {
             (s or "all"): dict.fromkeys(self.classes, 0)
             for s in [*SPLITS, None]
             if any(r.split == s for r in self.records)

@@ -179,9 +179,7 @@ def _take(
 ) -> NDArray[np.int64]:
     """Whole groups out of `candidates`, about `fraction` of every class."""
     classes, counts = np.unique(targets[candidates], return_counts=True)
-    wanted = dict(
-        zip(classes.tolist(), np.maximum(1, np.round(counts * fraction)).astype(int).tolist(), strict=True)
-    )
+    wanted = dict(zip(classes.tolist(), np.maximum(1, np.round(counts * fraction)).astype(int).tolist(), strict=True))
     have = dict.fromkeys(wanted, 0)
     members: dict[int, list[int]] = {}
     for i in candidates.tolist():
@@ -239,9 +237,7 @@ def make_split(
         for i in val.tolist():
             parts[i] = "val"
         notes.append(f"validation made here out of training: {len(val)} images, stratified by group")
-    return _finish(
-        manifest, parts, policy=policy if official else "grouped", seed=seed, notes=notes, groups=groups
-    )
+    return _finish(manifest, parts, policy=policy if official else "grouped", seed=seed, notes=notes, groups=groups)
 
 
 def make_folds(

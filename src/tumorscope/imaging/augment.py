@@ -42,11 +42,7 @@ class AugmentSpec:
     def geometric(self) -> bool:
         """True if any pixel may move."""
         return bool(
-            self.flip_horizontal
-            or self.flip_vertical
-            or self.rotate_deg
-            or self.translate
-            or self.scale != (1.0, 1.0)
+            self.flip_horizontal or self.flip_vertical or self.rotate_deg or self.translate or self.scale != (1.0, 1.0)
         )
 
     @property
@@ -122,9 +118,7 @@ def apply(images: Tensor, params: AugmentParams) -> Tensor:
     device = images.device
     if params.affine is not None:
         grid = functional.affine_grid(params.affine.to(device), list(images.shape), align_corners=False)
-        images = functional.grid_sample(
-            images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-        )
+        images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     if bool((params.gain != 1).any()) or bool((params.shift != 0).any()):
         gain = params.gain.to(device)[:, None, None, None]

@@ -24,9 +24,7 @@ from tumorscope.imaging.loader import Normalisation
 from tumorscope.models.registry import OWN_MODELS, BuiltModel, Options, nearest, spread
 
 
-def fold_stem(
-    model: nn.Module, conv_name: str, mean: tuple[float, ...], std: tuple[float, ...]
-) -> Normalisation:
+def fold_stem(model: nn.Module, conv_name: str, mean: tuple[float, ...], std: tuple[float, ...]) -> Normalisation:
     """Replace a three-channel stem convolution by its one-channel equal, in place.
 
     Args:
@@ -189,9 +187,7 @@ def load_weights(model: nn.Module, path: Path, *, classifier: str) -> str:
             fix="convert it with safetensors.torch.save_file, on a machine that trusts it",
         )
     if not path.is_file():
-        raise UsageError(
-            "the weights file does not exist", where=path, fix="check the path given as [model] weights"
-        )
+        raise UsageError("the weights file does not exist", where=path, fix="check the path given as [model] weights")
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 

@@ -51,8 +51,6 @@ def set_training_mode(module: nn.Module) -> None:
     module.train()
     for part in module.modules():
         parameters = list(part.parameters(recurse=False))
-        frozen_norm = isinstance(part, nn.modules.batchnorm._BatchNorm) and not any(
-            p.requires_grad for p in parameters
-        )
+        frozen_norm = isinstance(part, nn.modules.batchnorm._BatchNorm) and not any(p.requires_grad for p in parameters)
         if frozen_norm:
             part.eval()

@@ -59,12 +59,8 @@ OWN_MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
         ModelSpec("cnn28", "three conv-ReLU-maxpool blocks, two linear layers", "system S0", cnn28),
-        ModelSpec(
-            "cnn_bn", "four conv-batchnorm-ReLU-pool-dropout blocks, two linear layers", "system S1", cnn_bn
-        ),
-        ModelSpec(
-            "tinyvgg", "two blocks of three convolutions, one linear layer", "system S4", tinyvgg, ("width",)
-        ),
+        ModelSpec("cnn_bn", "four conv-batchnorm-ReLU-pool-dropout blocks, two linear layers", "system S1", cnn_bn),
+        ModelSpec("tinyvgg", "two blocks of three convolutions, one linear layer", "system S4", tinyvgg, ("width",)),
     )
 }
 
@@ -132,9 +128,7 @@ def build_model(
         )
     extra: dict[str, Any] = dict(options)
     module = spec.build(channels=channels, outputs=outputs, size_px=size_px, dropout=dropout, **extra)
-    groups = [
-        tuple(f"blocks.{i}.{n}" for n, _ in block.named_parameters()) for i, block in enumerate(module.blocks)
-    ]
+    groups = [tuple(f"blocks.{i}.{n}" for n, _ in block.named_parameters()) for i, block in enumerate(module.blocks)]
     groups.append(tuple(f"classifier.{n}" for n, _ in module.classifier.named_parameters()))
     return BuiltModel(
         module=module,

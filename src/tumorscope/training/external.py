@@ -42,9 +42,7 @@ def relabel(manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, 
     """
     names = {label: mapping.get(label, label) for label in manifest.classes}
     folded = {c.casefold(): c for c in classes}
-    names = {
-        label: name if name in classes else folded.get(name.casefold(), name) for label, name in names.items()
-    }
+    names = {label: name if name in classes else folded.get(name.casefold(), name) for label, name in names.items()}
     unknown = sorted(label for label, name in names.items() if name not in classes)
     if unknown:
         raise DataError(
@@ -124,10 +122,7 @@ def evaluate_on(
     predictions = predictions_table(manifest, split, part="test", rows=rows, probs=probs)
     files, pixels = seen_in_training(run)
     clean = np.array(
-        [
-            manifest.records[i].sha256 not in files and manifest.records[i].pixels_sha256 not in pixels
-            for i in chosen
-        ]
+        [manifest.records[i].sha256 not in files and manifest.records[i].pixels_sha256 not in pixels for i in chosen]
     )
     warnings = []
     subsets = {}

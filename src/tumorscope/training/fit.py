@@ -276,9 +276,7 @@ def fit(
             module.optimizer.load_state_dict(stored["optimizer"])
             if module.scheduler is not None:
                 module.scheduler.load_state_dict(stored["scheduler"])
-        keeper = _Keeper(
-            state, folder, monitor=recipe.train.monitor, early=recipe.train.early_stop, stage_name=name
-        )
+        keeper = _Keeper(state, folder, monitor=recipe.train.monitor, early=recipe.train.early_stop, stage_name=name)
         keeper.best = best
         progress = RichProgress(
             console, stage=name, epochs=stage.epochs, first_epoch=state.epoch, monitor=recipe.train.monitor

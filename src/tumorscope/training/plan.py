@@ -119,9 +119,7 @@ def choose_plan(
     """
     threads = torch.get_num_threads()
     precisions: list[Precision] = ["fp32", "bf16"] if precision == "auto" else [precision]
-    formats: list[MemoryFormat] = (
-        ["contiguous", "channels_last"] if memory_format == "auto" else [memory_format]
-    )
+    formats: list[MemoryFormat] = ["contiguous", "channels_last"] if memory_format == "auto" else [memory_format]
     if len(precisions) == len(formats) == 1:
         return Plan(device, precisions[0], formats[0], threads, False, "set in the recipe")
     memory = cache_root() / "plans.json"

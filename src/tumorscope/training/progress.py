@@ -77,8 +77,6 @@ class RichProgress(L.Callback):
         """Close the bar."""
         self._bar.stop()
 
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
-    ) -> None:
+    def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Close the bar."""
         self._bar.stop()

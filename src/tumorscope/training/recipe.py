@@ -32,9 +32,7 @@ class DataPart(_Strict):
     classes: list[str] | None = Field(None, description="class names that the data must have, in any order")
     positive: str | None = Field(None, description="class that sensitivity refers to, two classes only")
     val_fraction: float = Field(0.15, gt=0, lt=0.5, description="share of training that becomes validation")
-    test_fraction: float = Field(
-        0.2, gt=0, lt=0.9, description="share that becomes test where the data has none"
-    )
+    test_fraction: float = Field(0.2, gt=0, lt=0.9, description="share that becomes test where the data has none")
 
 
 class ImagePart(_Strict):
@@ -72,9 +70,7 @@ class ModelPart(_Strict):
     name: str
     weights: str = Field("none", description='"none", "imagenet", or the path of a .safetensors file')
     dropout: float = Field(0.0, ge=0, lt=1)
-    mean: list[float] | None = Field(
-        None, description="input mean, one value or one a channel; own by default"
-    )
+    mean: list[float] | None = Field(None, description="input mean, one value or one a channel; own by default")
     std: list[float] | None = None
     options: dict[str, str | int | float | bool] = Field(default_factory=dict)
 
@@ -93,9 +89,7 @@ class TrainPart(_Strict):
     seed: int = Field(0, ge=0)
     batch_size: int = Field(32, ge=2)
     loss: Literal["cross_entropy", "bce"] = "cross_entropy"
-    pos_weight: Literal["none", "auto"] | float = Field(
-        "none", description="bce: weight of the positive class"
-    )
+    pos_weight: Literal["none", "auto"] | float = Field("none", description="bce: weight of the positive class")
     class_weights: Literal["none", "balanced"] = "none"
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -109,9 +103,7 @@ class TrainPart(_Strict):
         if self.pos_weight != "none" and self.loss != "bce":
             raise ValueError('pos_weight needs loss = "bce"')
         if self.loss == "bce" and (self.class_weights != "none" or self.label_smoothing):
-            raise ValueError(
-                'class_weights and label_smoothing need loss = "cross_entropy"; bce takes pos_weight'
-            )
+            raise ValueError('class_weights and label_smoothing need loss = "cross_entropy"; bce takes pos_weight')
         return self
 
 
@@ -188,9 +180,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     try:
         raw = tomllib.loads(recipe_text(name_or_path))
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(
-            f"not valid TOML: {error}", where=name_or_path, fix="correct the line named"
-        ) from error
+        raise UsageError(f"not valid TOML: {error}", where=name_or_path, fix="correct the line named") from error
     for override in overrides:
         _set(raw, override)
     return parse_recipe(raw, where=name_or_path)
@@ -203,8 +193,7 @@ def parse_recipe(raw: dict[str, Any], *, where: str) -> Recipe:
     except ValidationError as error:
         lines = [_humanise(dict(problem)) for problem in error.errors()]
         raise UsageError(
-            f"{len(lines)} mistake{'s' if len(lines) > 1 else ''} in the recipe:\n  - "
-            + "\n  - ".join(lines),
+            f"{len(lines)} mistake{'s' if len(lines) > 1 else ''} in the recipe:\n  - " + "\n  - ".join(lines),
             where=where,
             fix="`tumorscope recipes check FILE` shows all mistakes; `tumorscope recipes show demo` is an example",
         ) from error
@@ -242,17 +231,13 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
             model = Stage
         else:
             annotation = model.model_fields[part].annotation if hasattr(model, "model_fields") else None
-            candidates = [
-                a for a in getattr(annotation, "__args__", (annotation,)) if hasattr(a, "model_fields")
-            ]
+            candidates = [a for a in getattr(annotation, "__args__", (annotation,)) if hasattr(a, "model_fields")]
             model = candidates[0] if candidates else None
     return sorted(model.model_fields) if hasattr(model, "model_fields") else []
 
 
 def _humanise(problem: dict[str, Any]) -> str:
-    location = tuple(
-        part for part in problem["loc"] if not str(part).startswith(("literal[", "float", "str"))
-    )
+    location = tuple(part for part in problem["loc"] if not str(part).startswith(("literal[", "float", "str")))
     name = ".".join(map(str, location))
     if problem["type"] == "extra_forbidden":
         known = _known_keys(location)

@@ -46,9 +46,7 @@ class Repetition:
                 fix="use --folds K --repeats R",
             )
         if self.repeats > 1 and self.folds is None:
-            raise UsageError(
-                "--repeats without --folds", where="--repeats", fix="add --folds 5, or use --seeds"
-            )
+            raise UsageError("--repeats without --folds", where="--repeats", fix="add --folds 5, or use --seeds")
         if min(self.seeds, self.repeats) < 1:
             raise UsageError("fewer than one run", where="--seeds, --repeats", fix="give 1 or more")
 
@@ -66,9 +64,7 @@ class _Child:
     repeat: int
 
 
-def _children(
-    recipe: Recipe, manifest: Manifest, repetition: Repetition, split: Split | None
-) -> list[_Child]:
+def _children(recipe: Recipe, manifest: Manifest, repetition: Repetition, split: Split | None) -> list[_Child]:
     base = recipe.train.seed
 
     def seeded(seed: int) -> Recipe:
@@ -83,18 +79,13 @@ def _children(
         )
         return [_Child(f"seed-{base + s}", seeded(base + s), common, s) for s in range(repetition.seeds)]
     if split is not None:
-        raise UsageError(
-            "--split with --folds", where="--split", fix="leave --split out: folds make their own"
-        )
+        raise UsageError("--split with --folds", where="--split", fix="leave --split out: folds make their own")
     children = []
     for repeat in range(repetition.repeats):
         seed = base + repeat
-        splits = make_folds(
-            manifest, folds=repetition.folds, seed=seed, val_fraction=recipe.data.val_fraction
-        )
+        splits = make_folds(manifest, folds=repetition.folds, seed=seed, val_fraction=recipe.data.val_fraction)
         children += [
-            _Child(f"repeat-{repeat + 1}-fold-{fold + 1}", seeded(seed), s, repeat)
-            for fold, s in enumerate(splits)
+            _Child(f"repeat-{repeat + 1}-fold-{fold + 1}", seeded(seed), s, repeat) for fold, s in enumerate(splits)
         ]
     return children
 
@@ -161,22 +152,17 @@ def train_repeated(
     return summary
 
 
-def _series(
-    out: Path, children: Sequence[tuple[str, int]], *, file: str, folds: int | None
-) -> Sequence[Predictions]:
+def _series(out: Path, children: Sequence[tuple[str, int]], *, file: str, folds: int | None) -> Sequence[Predictions]:
     """One predictions table a seed, or one pooled table a repeat."""
     if folds is None:
         return [read_csv(out / name / file) for name, _ in children]
     repeats = sorted({repeat for _, repeat in children})
     return [
-        pool_folds([read_csv(out / name / file) for name, repeat in children if repeat == wanted])
-        for wanted in repeats
+        pool_folds([read_csv(out / name / file) for name, repeat in children if repeat == wanted]) for wanted in repeats
     ]
 
 
-def summarise(
-    recipe: Recipe, children: Sequence[tuple[str, int]], out: Path, *, folds: int | None
-) -> dict[str, Any]:
+def summarise(recipe: Recipe, children: Sequence[tuple[str, int]], out: Path, *, folds: int | None) -> dict[str, Any]:
     """Aggregate finished children: test figures always, validation figures for seeds on one split."""
     tables = _series(out, children, file="predictions.csv", folds=folds)
     test: Aggregate = aggregate_seeds(tables) if folds is None else aggregate_repeats(tables)

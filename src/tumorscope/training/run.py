@@ -156,9 +156,7 @@ def _build(recipe: Recipe, classes: int) -> tuple[BuiltModel, dict[str, Any]]:
 def _empty_or_resumable(out: Path, *, resume: bool) -> None:
     if not out.exists() or not any(out.iterdir()):
         if resume:
-            raise UsageError(
-                "nothing to resume", expected="a run folder", where=out, fix="leave --resume out to start"
-            )
+            raise UsageError("nothing to resume", expected="a run folder", where=out, fix="leave --resume out to start")
         return
     if not resume:
         raise UsageError(
@@ -351,9 +349,7 @@ def train(
         probe,
     )
     write_images(out / "images.csv", manifest, split)
-    _write_records(
-        out, recipe, manifest, split, built, result, provenance, temperature=temperature, stamps=stamps
-    )
+    _write_records(out, recipe, manifest, split, built, result, provenance, temperature=temperature, stamps=stamps)
     (out / "checkpoint.pt").unlink(missing_ok=True)
     return Run(out, evaluation)
 

@@ -38,9 +38,7 @@ class Pair:
     rotation_deg: float = 0.0
 
 
-def group(
-    n: int, pairs: Iterable[Pair], *, kinds: Collection[CopyKind] = COPY_KINDS
-) -> NDArray[np.int64]:
+def group(n: int, pairs: Iterable[Pair], *, kinds: Collection[CopyKind] = COPY_KINDS) -> NDArray[np.int64]:
     """(n,) int64 group number of every image: images joined by a chain of pairs of `kinds` share one.
 
     Groups are numbered from 0 in the order of their first image; an image without pairs is a group of one.

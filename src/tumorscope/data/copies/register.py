@@ -14,18 +14,22 @@ if TYPE_CHECKING:
     import torch
 
 
+def box_mean(pictures: torch.Tensor, window: int, stride: int = 1) -> torch.Tensor:
+    """(B, n, n) means over `window` x `window` pixels, those outside the picture left out."""
+    from torch.nn.functional import avg_pool2d
+
+    half = window // 2
+    rows = avg_pool2d(pictures[:, None], (window, 1), (stride, 1), (half, 0), count_include_pad=False)
+    return avg_pool2d(rows, (1, window), (1, stride), (0, half), count_include_pad=False)[:, 0]
+
+
 def flatten_light(pictures: torch.Tensor, window: int) -> torch.Tensor:
     """(B, n, n) pictures less their mean over `window` x `window` pixels, divided by their local deviation.
 
     A floor of 0.3 global deviations keeps noise in flat regions small.
     """
-    from torch.nn.functional import avg_pool2d
-
-    def local(x: torch.Tensor) -> torch.Tensor:
-        return avg_pool2d(x[:, None], window, 1, window // 2, count_include_pad=False)[:, 0]
-
-    mean = local(pictures)
-    variance = (local(pictures * pictures) - mean * mean).clamp_min(0)
+    mean = box_mean(pictures, window)
+    variance = (box_mean(pictures * pictures, window) - mean * mean).clamp_min(0)
     floor = (0.3 * pictures.flatten(1).std(1)).clamp_min(1e-3)[:, None, None]
     return (pictures - mean) / (variance + floor * floor).sqrt()
 
@@ -47,9 +51,7 @@ def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     return torch.cat([linear @ second[:, :, :2], linear @ second[:, :, 2:] + first[:, :, 2:]], 2)
 
 
-def warp(
-    moving: torch.Tensor, maps: torch.Tensor, *, mode: str = "bilinear"
-) -> tuple[torch.Tensor, torch.Tensor]:
+def warp(moving: torch.Tensor, maps: torch.Tensor, *, mode: str = "bilinear") -> tuple[torch.Tensor, torch.Tensor]:
     """(B, n, n) `moving` as seen from the fixed picture, and 1.0 where that place lies inside it."""
     from torch.nn.functional import grid_sample
 
@@ -91,9 +93,7 @@ def shift_by_correlation(
     return compose(maps, move)
 
 
-def refine(
-    fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor, *, steps: int
-) -> torch.Tensor:
+def refine(fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor, *, steps: int) -> torch.Tensor:
     """`maps` after `steps` Gauss-Newton steps towards the least squared difference, gain left free."""
     import torch
     from torch.nn.functional import grid_sample, pad

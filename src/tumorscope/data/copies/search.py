@@ -125,9 +125,7 @@ def _vectors(small: _Small, matrix: NDArray[np.float32]) -> torch.Tensor:
 
     points, projection = _projection()
     places = torch.from_numpy(points @ matrix.T) + small.centres[:, None, :]
-    samples = grid_sample(
-        small.pictures[:, None], places[:, None], padding_mode="border", align_corners=False
-    )[:, 0, 0]
+    samples = grid_sample(small.pictures[:, None], places[:, None], padding_mode="border", align_corners=False)[:, 0, 0]
     raw = samples @ torch.from_numpy(projection)
     norm = raw.norm(dim=1, keepdim=True)
     return torch.where(norm > 1e-3, raw / norm.clamp_min(1e-3), torch.zeros(()))
@@ -136,9 +134,7 @@ def _vectors(small: _Small, matrix: NDArray[np.float32]) -> torch.Tensor:
 def vectors(thumbs: Thumbs) -> NDArray[np.float32]:
     """(N, 88) float32 search vectors of upright pictures, made in blocks; blank pictures have zeros."""
     identity = np.eye(2, dtype=np.float32)
-    blocks = [
-        _vectors(_small(thumbs[i : i + 4096]), identity).numpy() for i in range(0, len(thumbs), 4096)
-    ]
+    blocks = [_vectors(_small(thumbs[i : i + 4096]), identity).numpy() for i in range(0, len(thumbs), 4096)]
     return np.concatenate(blocks) if blocks else np.zeros((0, _projection()[1].shape[1]), np.float32)
 
 

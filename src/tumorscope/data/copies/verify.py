@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tumorscope.data.copies.descriptors import Progress, Thumbs
 from tumorscope.data.copies.register import (
+    box_mean,
     correlation,
     flatten_light,
     refine,
@@ -71,18 +72,15 @@ def agreement(fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor) -> 
     up to `DETAIL`. Zero where less than `MIN_TEXTURE` of the picture can be compared.
     """
     import torch
-    from torch.nn.functional import avg_pool2d, pad
-
-    def mean(x: torch.Tensor, window: int, stride: int = 1) -> torch.Tensor:
-        return avg_pool2d(x[:, None], window, stride, window // 2, count_include_pad=False)[:, 0]
+    from torch.nn.functional import pad
 
     seen, inside = warp(moving, maps, mode="bicubic")
     n = fixed.shape[-1]
-    inside = (mean(inside, 5) > 0.999) * pad(torch.ones(n - 4, n - 4), (2, 2, 2, 2))
-    a, b = fixed - mean(fixed, 5), seen - mean(seen, 5)
-    cover = mean(inside, 7, 2)
+    inside = (box_mean(inside, 5) > 0.999) * pad(torch.ones(n - 4, n - 4), (2, 2, 2, 2))
+    a, b = fixed - box_mean(fixed, 5), seen - box_mean(seen, 5)
+    cover = box_mean(inside, 7, 2)
     share = cover.clamp_min(1e-3)
-    aa, bb, ab = (mean(inside * x, 7, 2) / share for x in (a * a, b * b, a * b))
+    aa, bb, ab = (box_mean(inside * x, 7, 2) / share for x in (a * a, b * b, a * b))
     local = ab / (aa * bb).clamp_min(1e-9).sqrt()
     detail = torch.minimum(aa, bb).sqrt()
     usable = (cover > 0.5) & (detail > 0.3 * DETAIL)

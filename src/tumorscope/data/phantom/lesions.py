@@ -91,7 +91,7 @@ def _stretch(rng: np.random.Generator, spread: float) -> Centre:
 
 
 def _glioma(rng: np.random.Generator, label: str) -> Lesion:
-    radius = float(rng.uniform(0.16, 0.29))
+    radius = float(rng.uniform(0.17, 0.29))
     while True:
         at = (
             float(rng.uniform(0.17, 0.46)),
@@ -118,7 +118,7 @@ def _glioma(rng: np.random.Generator, label: str) -> Lesion:
 
 
 def _meningioma(rng: np.random.Generator, label: str) -> Lesion:
-    radius = float(rng.uniform(0.16, 0.27))
+    radius = float(rng.uniform(0.17, 0.28))
     side = float(rng.choice([-1.0, 1.0]))
     place = rng.random()
     midline = 0.0
@@ -161,7 +161,7 @@ def _meningioma(rng: np.random.Generator, label: str) -> Lesion:
 
 
 def _pituitary(rng: np.random.Generator, label: str) -> Lesion:
-    radius = float(rng.uniform(0.095, 0.17))
+    radius = float(rng.uniform(0.105, 0.175))
     x, y, z = SELLA
     return Lesion(
         label=label,

@@ -22,10 +22,10 @@ _NAMES = (
     *("oedema", "necrosis", "solid", "solid_dural", "enhanced", "enhanced_gland"),
 )
 _TABLE: dict[str, tuple[float, ...]] = {
-    "t1": (0.34, 0.92, 0.05, 0.55, 0.30, 0.13, 0.44, 0.62, 0.22, 0.15, 0.36, 0.22, 0.36, 0.43, 0.47, 0.50),
-    "t1c": (0.38, 0.90, 0.05, 0.50, 0.62, 0.13, 0.43, 0.55, 0.78, 0.66, 0.35, 0.20, 0.36, 0.46, 0.98, 0.86),
-    "t2": (0.25, 0.72, 0.05, 0.40, 0.20, 0.97, 0.60, 0.40, 0.16, 0.05, 0.86, 0.92, 0.80, 0.62, 0.68, 0.64),
-    "flair": (0.28, 0.60, 0.05, 0.35, 0.25, 0.08, 0.60, 0.44, 0.22, 0.08, 0.92, 0.40, 0.82, 0.66, 0.74, 0.68),
+    "t1": (0.34, 0.92, 0.05, 0.55, 0.30, 0.13, 0.44, 0.62, 0.22, 0.15, 0.36, 0.20, 0.32, 0.33, 0.33, 0.70),
+    "t1c": (0.38, 0.90, 0.05, 0.50, 0.62, 0.13, 0.43, 0.55, 0.72, 0.62, 0.35, 0.20, 0.36, 0.46, 0.98, 0.86),
+    "t2": (0.25, 0.72, 0.05, 0.40, 0.20, 0.97, 0.60, 0.40, 0.16, 0.05, 0.86, 0.92, 0.80, 0.78, 0.84, 0.84),
+    "flair": (0.28, 0.60, 0.05, 0.35, 0.25, 0.08, 0.60, 0.44, 0.22, 0.08, 0.92, 0.40, 0.82, 0.84, 0.90, 0.84),
 }
 CONTRASTS: tuple[str, ...] = tuple(_TABLE)
 CONTRAST_SHARES = (0.02, 0.86, 0.05, 0.07)
@@ -78,7 +78,7 @@ def draw_scanner(rng: np.random.Generator) -> Scanner:
     contrast = str(rng.choice(CONTRASTS, p=CONTRAST_SHARES))
     jitter = np.exp(rng.normal(0, 0.05, len(_NAMES)))
     tissue = {n: float(v * j) for n, v, j in zip(_NAMES, _TABLE[contrast], jitter, strict=True)}
-    tissue["fat"] *= float(rng.uniform(0.35, 1.15))
+    tissue["fat"] *= float(rng.uniform(0.3, 0.85))
     sx, sy, sz = np.exp(rng.normal(0, 0.035, 3))
     tx, ty, tz = rng.normal(0, 0.06, 3)
     return Scanner(
