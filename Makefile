@@ -26,7 +26,7 @@ demo: install
 	$(BIN)/tumorscope demo --out runs/demo
 
 test: install-test
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: install-test
 	$(BIN)/ruff check src tests benchmarks docs

@@ -90,8 +90,6 @@ def train(
         )
     common: dict[str, Any] = {"command": command, "split": given, "resume": resume, "console": console}
     if repetition.single:
-        if resume and (folder / "report.html").is_file():
-            return folder
         train_one(checked, manifest, out=folder, **common)
         render_report(folder)
         return folder

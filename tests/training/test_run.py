@@ -133,6 +133,13 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     assert digests(resumed.folder) == digests(finished.folder)
 
 
+def test_resuming_a_finished_run_changes_nothing(finished: Run, scans: Manifest) -> None:
+    before = {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*")}
+    again = train(recipe(), scans, out=finished.folder, command="c", console=QUIET, resume=True)
+    assert again.evaluation == read_json(finished.folder / "evaluation.json")
+    assert {p: p.stat().st_mtime_ns for p in finished.folder.rglob("*")} == before
+
+
 def test_resuming_something_else_is_refused(scans: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save = fit_module.save_checkpoint
 

@@ -34,24 +34,36 @@ class ConvNet(nn.Module):
         return logits
 
 
-def cnn28(*, channels: int, outputs: int, size_px: int, dropout: float) -> ConvNet:
-    """S0: conv-ReLU-maxpool blocks and fully connected layers for 28-pixel images (about 0.2 M parameters)."""
+def cnn28(
+    *, channels: int, outputs: int, size_px: int, dropout: float, convs: int = 1, batch_norm: bool = False
+) -> ConvNet:
+    """S0: three conv-ReLU-maxpool blocks and fully connected layers, for 28-pixel images.
+
+    Args:
+        channels: Input channels.
+        outputs: Logits a picture.
+        size_px: Side of the square input; the larger MedMNIST sizes are pooled to the same 4x4 at the end.
+        dropout: Before both linear layers.
+        convs: Convolutions in each block; S0 has one.
+        batch_norm: Put batch norm after each convolution; S0 has none.
+    """
     blocks: list[nn.Module] = []
     width_in = channels
     for width in (32, 64, 128):
-        blocks.append(
-            nn.Sequential(
-                nn.Conv2d(width_in, width, 3, padding=1),
-                nn.ReLU(inplace=True),
-                nn.MaxPool2d(2, ceil_mode=True),
-            )
-        )
-        width_in = width
-    # pooling to at most 4x4 keeps the fully connected layer the same for the 64, 128 and 224 px variants
+        layers: list[nn.Module] = []
+        for _ in range(convs):
+            layers.append(nn.Conv2d(width_in, width, 3, padding=1, bias=not batch_norm))
+            if batch_norm:
+                layers.append(nn.BatchNorm2d(width))
+            layers.append(nn.ReLU(inplace=True))
+            width_in = width
+        blocks.append(nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True)))
+    side = min(4, -(-size_px // 8))
     classifier = nn.Sequential(
-        nn.AdaptiveAvgPool2d(min(4, -(-size_px // 8))),
+        nn.AdaptiveAvgPool2d(side),
         nn.Flatten(),
-        nn.Linear(width_in * min(4, -(-size_px // 8)) ** 2, 128),
+        nn.Dropout(dropout),
+        nn.Linear(width_in * side**2, 128),
         nn.ReLU(inplace=True),
         nn.Dropout(dropout),
         nn.Linear(128, outputs),

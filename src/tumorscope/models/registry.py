@@ -58,7 +58,9 @@ class ModelSpec:
 OWN_MODELS: dict[str, ModelSpec] = {
     spec.name: spec
     for spec in (
-        ModelSpec("cnn28", "three conv-ReLU-maxpool blocks, two linear layers", "system S0", cnn28),
+        ModelSpec(
+            "cnn28", "three conv-ReLU-maxpool blocks, two linear layers", "system S0", cnn28, ("convs", "batch_norm")
+        ),
         ModelSpec("cnn_bn", "four conv-batchnorm-ReLU-pool-dropout blocks, two linear layers", "system S1", cnn_bn),
         ModelSpec("tinyvgg", "two blocks of three convolutions, one linear layer", "system S4", tinyvgg, ("width",)),
     )

@@ -20,7 +20,8 @@ from tumorscope.data.split import Split, make_folds, make_split
 from tumorscope.evaluation.predictions import Predictions, read_csv
 from tumorscope.evaluation.repeated import Aggregate, aggregate_repeats, aggregate_seeds, pool_folds
 from tumorscope.training.recipe import Recipe
-from tumorscope.training.run import resolve, train
+from tumorscope.training.resolve import resolve
+from tumorscope.training.run import train
 
 
 @dataclass(frozen=True, slots=True)

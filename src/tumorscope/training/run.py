@@ -6,9 +6,6 @@ test part once, write predictions and evaluation. The report is rendered one flo
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,11 +16,10 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-import tumorscope
 from tumorscope.bundle.bundle import Card, save_bundle
 from tumorscope.bundle.predictor import run_network
-from tumorscope.core.errors import DataError, UsageError
-from tumorscope.core.files import write_json, write_text
+from tumorscope.core.errors import UsageError
+from tumorscope.core.files import read_json, write_text
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Split, make_split
 from tumorscope.evaluation.calibration import apply_temperature, fit_temperature
@@ -31,15 +27,15 @@ from tumorscope.evaluation.operating import choose_operating_point
 from tumorscope.imaging.augment import AugmentSpec
 from tumorscope.imaging.cache import PixelCache, open_cache
 from tumorscope.imaging.loader import BatchLoader
-from tumorscope.imaging.preprocess import Preprocessing
-from tumorscope.models.freeze import apply_freeze
 from tumorscope.models.registry import BuiltModel, build_model
 from tumorscope.training.assess import assess, open_ledger, predictions_table
-from tumorscope.training.fit import FitResult, fit
+from tumorscope.training.fit import fit
 from tumorscope.training.images import write_images
 from tumorscope.training.losses import make_loss, outputs_needed
 from tumorscope.training.plan import Plan, choose_plan, machine, versions
 from tumorscope.training.recipe import Recipe, to_toml
+from tumorscope.training.records import code_sha256, write_records
+from tumorscope.training.resolve import preprocessing_of, resolve
 
 PROBE_IMAGES = 4
 
@@ -57,58 +53,6 @@ class Run:
     evaluation: dict[str, Any]
 
 
-def code_sha256() -> str:
-    """Hash over the package's own source files: which code made a result."""
-    root = Path(tumorscope.__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
-
-
-def resolve(recipe: Recipe, manifest: Manifest) -> Recipe:
-    """The recipe with data-dependent "auto" values decided, checked against the data.
-
-    Raises:
-        DataError: If the data does not have the classes that the recipe names.
-    """
-    wanted = recipe.data.classes
-    if wanted is not None and set(wanted) != set(manifest.classes):
-        raise DataError(
-            f"the data has the classes {list(manifest.classes)}",
-            expected=f"{wanted}, as recipe {recipe.name!r} names them",
-            where=manifest.root,
-            fix="choose the data set the recipe is for, or --set 'data.classes=[...]' with the names of the data",
-        )
-    positive = recipe.data.positive or manifest.positive
-    if positive is not None and (positive not in manifest.classes or len(manifest.classes) != 2):
-        raise DataError(
-            f"positive class {positive!r} with the classes {list(manifest.classes)}",
-            expected="one of exactly two classes",
-            where="[data] positive",
-            fix="name one of them, or leave it out with more than two classes",
-        )
-    if manifest.layout == "medmnist" and manifest.positive and positive != manifest.positive:
-        raise DataError(
-            f"the recipe says that {positive!r} is the positive class",
-            expected=f"{manifest.positive!r}, as the data set's catalogue has it",
-            where="[data] positive",
-            fix="use the catalogue's positive class: sensitivity and specificity would change places",
-        )
-    channels = recipe.image.channels
-    if channels == "auto":
-        channels = 1 if all(r.gray for r in manifest.records) else 3
-    return recipe.model_copy(
-        update={
-            "image": recipe.image.model_copy(update={"channels": channels}),
-            "data": recipe.data.model_copy(
-                update={"classes": list(manifest.classes), "positive": positive},
-            ),
-        }
-    )
-
-
 def decode(recipe: Recipe, manifest: Manifest, console: Console) -> PixelCache:
     """The data's pixel cache for this recipe; decoded now if it is not there."""
     from tumorscope.core.screen import bar
@@ -121,14 +65,6 @@ def decode(recipe: Recipe, manifest: Manifest, console: Console) -> PixelCache:
             preprocessing,
             progress=progress,
         )
-
-
-def preprocessing_of(recipe: Recipe) -> Preprocessing:
-    """Preprocessing of a resolved recipe."""
-    image = recipe.image
-    if image.channels == "auto":
-        raise AssertionError("the recipe is not resolved")
-    return Preprocessing(size_px=image.size_px, channels=image.channels, fit=image.fit, trim=image.trim)
 
 
 def _build(recipe: Recipe, classes: int) -> tuple[BuiltModel, dict[str, Any]]:
@@ -186,7 +122,7 @@ def train(
         out: Run folder; new or empty, or a stopped run with `resume`.
         command: The command that rebuilds the run, for the report.
         split: A split made before; by default it is made from the recipe's seed.
-        resume: Go on with a stopped run.
+        resume: Go on with a stopped run; a finished one is left as it is.
         console: Where progress goes; standard error by default.
         stamps: Sentences to be shown prominently on the report.
 
@@ -197,6 +133,9 @@ def train(
     """
     console = console or Console(stderr=True)
     _empty_or_resumable(out, resume=resume)
+    if resume and (out / "run.json").is_file():
+        console.print(f"{out}: finished before; nothing is trained again", highlight=False)
+        return Run(out, read_json(out / "evaluation.json"))
     recipe = resolve(recipe, manifest)
     seed = recipe.train.seed
     split = split or make_split(
@@ -349,85 +288,6 @@ def train(
         probe,
     )
     write_images(out / "images.csv", manifest, split)
-    _write_records(out, recipe, manifest, split, built, result, provenance, temperature=temperature, stamps=stamps)
+    write_records(out, recipe, manifest, split, built, result, provenance, temperature=temperature, stamps=stamps)
     (out / "checkpoint.pt").unlink(missing_ok=True)
     return Run(out, evaluation)
-
-
-def _write_records(
-    out: Path,
-    recipe: Recipe,
-    manifest: Manifest,
-    split: Split,
-    built: BuiltModel,
-    result: FitResult,
-    provenance: dict[str, Any],
-    *,
-    temperature: float,
-    stamps: Sequence[str],
-) -> None:
-    """`data.json`, `run.json` and `timing.json`; times stand apart, so that equal runs give equal records."""
-    from tumorscope.data.split import crossing_copies
-
-    copies = crossing_copies(manifest, split)
-    write_json(
-        out / "data.json",
-        {
-            **manifest.describe(),
-            "split": {
-                "policy": split.policy,
-                "seed": split.seed,
-                "counts": split.counts(manifest),
-                "sha256": split.sha256,
-                "origin": "official" if split.policy == "official" else "made here",
-                "crossing_copies": len(copies),
-                "note": split.note,
-            },
-        },
-    )
-    trainable = {}
-    for name, stage in recipe.stage.items():
-        trainable[name] = apply_freeze(built, stage.trainable)
-    plan = {k: v for k, v in result.plans[next(reversed(result.plans))].items() if k != "reason"}
-    write_json(
-        out / "run.json",
-        {
-            "tumorscope": tumorscope.__version__,
-            "recipe": recipe.name,
-            "title": recipe.title,
-            "reproduces": recipe.reproduces,
-            "command": provenance["command"],
-            "seed": recipe.train.seed,
-            "model": {
-                "name": recipe.model.name,
-                "parameters": built.parameters,
-                "trainable": trainable,
-                "weights": built.weights,
-                "weights_sha256": built.weights_sha256,
-                "size_px": recipe.image.size_px,
-                "channels": recipe.image.channels,
-                "mean": built.normalisation.mean,
-                "std": built.normalisation.std,
-            },
-            "stages": result.stages,
-            "plan": plan,
-            "machine": provenance["machine"],
-            "versions": provenance["versions"],
-            "hashes": provenance["hashes"],
-            "stamps": list(stamps),
-            "control": None,
-            "temperature": temperature,
-        },
-    )
-    write_json(
-        out / "timing.json",
-        {
-            "epoch_seconds": result.seconds,
-            "training_seconds": sum(result.seconds),
-            "images_per_epoch": result.images_per_epoch,
-            "resumed": result.resumed,
-            "plans": {name: plan["reason"] for name, plan in result.plans.items()},
-            "host_cpus": os.cpu_count(),
-            "python": platform.python_version(),
-        },
-    )

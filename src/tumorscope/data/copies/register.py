@@ -8,19 +8,30 @@ Places run from -1 to 1 across the picture, whatever its size.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
 
 
-def box_mean(pictures: torch.Tensor, window: int, stride: int = 1) -> torch.Tensor:
-    """(B, n, n) means over `window` x `window` pixels, those outside the picture left out."""
-    from torch.nn.functional import avg_pool2d
+@lru_cache(maxsize=16)
+def _box(n: int, window: int, stride: int) -> torch.Tensor:
+    """(n / stride, n) matrix of running means; places outside the picture do not count."""
+    import torch
 
-    half = window // 2
-    rows = avg_pool2d(pictures[:, None], (window, 1), (stride, 1), (half, 0), count_include_pad=False)
-    return avg_pool2d(rows, (1, window), (1, stride), (0, half), count_include_pad=False)[:, 0]
+    line = torch.arange(n)
+    near = ((line[::stride, None] - line[None]).abs() <= window // 2).float()
+    return near / near.sum(1, keepdim=True)
+
+
+def box_mean(pictures: torch.Tensor, window: int, stride: int = 1) -> torch.Tensor:
+    """(B, n, n) means over `window` x `window` pixels, those outside the picture left out.
+
+    Two matrix products: on small pictures several times as fast as pooling.
+    """
+    matrix = _box(pictures.shape[-1], window, stride)
+    return matrix @ (pictures @ matrix.T)
 
 
 def flatten_light(pictures: torch.Tensor, window: int) -> torch.Tensor:
@@ -93,8 +104,18 @@ def shift_by_correlation(
     return compose(maps, move)
 
 
-def refine(fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor, *, steps: int) -> torch.Tensor:
-    """`maps` after `steps` Gauss-Newton steps towards the least squared difference, gain left free."""
+def refine(
+    fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor, *, steps: int, every: int = 1
+) -> torch.Tensor:
+    """`maps` after `steps` Gauss-Newton steps towards the least squared difference, gain left free.
+
+    Args:
+        fixed: (B, n, n) pictures without local light.
+        moving: (B, n, n) pictures to lay over them.
+        maps: (B, 2, 3) first guesses.
+        steps: Number of steps.
+        every: 2 looks at every second pixel only, as on a chessboard.
+    """
     import torch
     from torch.nn.functional import grid_sample, pad
 
@@ -103,16 +124,19 @@ def refine(fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor, *, ste
     x, y = grid[:, 0], grid[:, 1]
     down = pad((fixed[:, 2:, :] - fixed[:, :-2, :]) * (n / 4), (0, 0, 1, 1)).flatten(1)
     right = pad((fixed[:, :, 2:] - fixed[:, :, :-2]) * (n / 4), (1, 1, 0, 0)).flatten(1)
-    window = ((x.abs() < 1 - 2 / n) & (y.abs() < 1 - 2 / n)).to(fixed.dtype)
-    descent = torch.stack([right * x, right * y, right, down * x, down * y, down], 1) * window
+    line = torch.arange(n)
+    chosen = (x.abs() < 1 - 2 / n) & (y.abs() < 1 - 2 / n) & ((line[:, None] + line) % every == 0).flatten()
+    grid, x, y = grid[chosen], x[chosen], y[chosen]
+    down, right, target = down[:, chosen], right[:, chosen], fixed.flatten(1)[:, chosen]
+    descent = torch.stack([right * x, right * y, right, down * x, down * y, down], 1)
     hessian = descent @ descent.transpose(1, 2)
     ridge = 1e-3 * hessian.diagonal(dim1=1, dim2=2).mean(1) + 1e-6
     solve = torch.linalg.inv(hessian + ridge[:, None, None] * torch.eye(6))
-    target, source = fixed.flatten(1), moving[:, None]
+    source = moving[:, None]
     identity = torch.tensor([[0.0, 0.0, 1.0]]).expand(count, 1, 3)
     for _ in range(steps):
         at = grid @ maps.transpose(1, 2)
-        inside = window * (at.abs().amax(2) < 1 - 1 / n)
+        inside = (at.abs().amax(2) < 1 - 1 / n).to(fixed.dtype)
         seen = grid_sample(source, at[:, None], padding_mode="border", align_corners=False)[:, 0, 0]
         weight = inside.sum(1, keepdim=True).clamp_min(1)
         a = (target - (target * inside).sum(1, keepdim=True) / weight) * inside

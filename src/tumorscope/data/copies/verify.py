@@ -126,7 +126,7 @@ def verify(thumbs: Thumbs, candidates: Candidates, *, progress: Progress | None 
             alive = (reached > COARSE_KEEP).nonzero()[:, 0]
             if len(alive):
                 fixed, moving = fixed[alive], moving[alive]
-                final = refine(flatten_light(fixed, 9), flatten_light(moving, 9), guess[alive], steps=5)
+                final = refine(flatten_light(fixed, 9), flatten_light(moving, 9), guess[alive], steps=3, every=2)
                 score = torch.where(plausible(final), agreement(fixed, moving, final), torch.zeros(()))
                 rows.append(alive.numpy() + start)
                 scores.append(score.numpy())

@@ -1,0 +1,58 @@
+"""From a recipe as written to one that fits the data: "auto" values decided, contradictions refused."""
+
+from __future__ import annotations
+
+from tumorscope.core.errors import DataError
+from tumorscope.data.manifest import Manifest
+from tumorscope.imaging.preprocess import Preprocessing
+from tumorscope.training.recipe import Recipe
+
+
+def resolve(recipe: Recipe, manifest: Manifest) -> Recipe:
+    """The recipe with data-dependent "auto" values decided, checked against the data.
+
+    Raises:
+        DataError: If the data does not have the classes that the recipe names.
+    """
+    wanted = recipe.data.classes
+    if wanted is not None and set(wanted) != set(manifest.classes):
+        raise DataError(
+            f"the data has the classes {list(manifest.classes)}",
+            expected=f"{wanted}, as recipe {recipe.name!r} names them",
+            where=manifest.root,
+            fix="choose the data set the recipe is for, or --set 'data.classes=[...]' with the names of the data",
+        )
+    positive = recipe.data.positive or manifest.positive
+    if positive is not None and (positive not in manifest.classes or len(manifest.classes) != 2):
+        raise DataError(
+            f"positive class {positive!r} with the classes {list(manifest.classes)}",
+            expected="one of exactly two classes",
+            where="[data] positive",
+            fix="name one of them, or leave it out with more than two classes",
+        )
+    if manifest.layout == "medmnist" and manifest.positive and positive != manifest.positive:
+        raise DataError(
+            f"the recipe says that {positive!r} is the positive class",
+            expected=f"{manifest.positive!r}, as the data set's catalogue has it",
+            where="[data] positive",
+            fix="use the catalogue's positive class: sensitivity and specificity would change places",
+        )
+    channels = recipe.image.channels
+    if channels == "auto":
+        channels = 1 if all(r.gray for r in manifest.records) else 3
+    return recipe.model_copy(
+        update={
+            "image": recipe.image.model_copy(update={"channels": channels}),
+            "data": recipe.data.model_copy(
+                update={"classes": list(manifest.classes), "positive": positive},
+            ),
+        }
+    )
+
+
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """Preprocessing of a resolved recipe."""
+    image = recipe.image
+    if image.channels == "auto":
+        raise AssertionError("the recipe is not resolved")
+    return Preprocessing(size_px=image.size_px, channels=image.channels, fit=image.fit, trim=image.trim)
