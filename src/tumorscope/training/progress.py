@@ -22,6 +22,7 @@ class RichProgress(L.Callback):
         self._images = 0
         self._start = 0.0
         self._task: Any = None
+        self._validation = ""
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -57,12 +58,13 @@ class RichProgress(L.Callback):
             self._task,
             advance=1,
             description=f"{self.stage} epoch {epoch}/{self.epochs}",
-            figures=f"loss {loss:.3f}  {rate:.0f} images/s",
+            figures=f"loss {loss:.3f}  {self._validation}{rate:.0f} images/s",
         )
 
     def close_epoch(self, epoch: int, row: dict[str, float]) -> None:
         """One line with the figures of a finished epoch (number within this fit, from 0)."""
         seconds = time.perf_counter() - self._start
+        self._validation = f"{self.monitor} {row[self.monitor]:.3f}  "
         figures = [f"{name} {row[name]:.4f}" for name in ("train_loss", "val_loss", "val_accuracy")]
         if self.monitor not in ("val_loss", "val_accuracy"):
             figures.append(f"{self.monitor} {row[self.monitor]:.4f}")

@@ -1,0 +1,131 @@
+"""Which network and augmentation `breastmnist-cnn` ships: 4-fold cross-validation on train + validation only.
+
+    python -m benchmarks.breastmnist_settings --data DATA/breastmnist/breastmnist.npz
+
+The official test part is never read. Prints AUROC and accuracy, mean over folds of the last five epochs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from torch.nn import functional
+
+from tumorscope.core.types import Targets
+from tumorscope.data.load import load
+from tumorscope.imaging.augment import AugmentSpec
+from tumorscope.imaging.loader import BatchLoader
+from tumorscope.models.registry import build_model
+
+STRONG = AugmentSpec(flip_horizontal=0.5, rotate_deg=15, translate=0.08, scale=(0.9, 1.1), brightness=0.1, contrast=0.2)
+MILD = AugmentSpec(flip_horizontal=0.5, rotate_deg=8, translate=0.05, scale=(0.95, 1.05), brightness=0.05, contrast=0.1)
+FLIPS = AugmentSpec(flip_horizontal=0.5)
+FOLDS = 4
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One candidate."""
+
+    convs: int
+    batch_norm: bool
+    augment: AugmentSpec
+    epochs: int
+    dropout: float = 0.3
+
+
+SETTINGS = {
+    "1 conv, no norm, strong": Setting(1, False, STRONG, 50, 0.4),
+    "1 conv, no norm, mild": Setting(1, False, MILD, 50, 0.4),
+    "1 conv, no norm, flips": Setting(1, False, FLIPS, 50, 0.4),
+    "2 convs, no norm, mild": Setting(2, False, MILD, 40),
+    "1 conv, norm, mild": Setting(1, True, MILD, 40),
+    "2 convs, norm, mild": Setting(2, True, MILD, 40),
+    "2 convs, norm, strong": Setting(2, True, STRONG, 60),
+}
+
+
+def fold(
+    setting: Setting,
+    images: NDArray[np.uint8],
+    targets: Targets,
+    *,
+    train: NDArray[np.int64],
+    held_out: NDArray[np.int64],
+    seed: int,
+) -> tuple[float, float]:
+    """AUROC and accuracy on the held-out images, mean of the last five epochs."""
+    torch.manual_seed(seed)
+    built = build_model(
+        "cnn28",
+        outputs=1,
+        channels=1,
+        size_px=28,
+        dropout=setting.dropout,
+        options={"convs": setting.convs, "batch_norm": setting.batch_norm},
+    )
+    loader = BatchLoader(
+        images,
+        targets,
+        rows=train,
+        batch_size=32,
+        normalisation=built.normalisation,
+        augment=setting.augment,
+        shuffle=True,
+        seed=seed,
+    )
+    check = BatchLoader(images, targets, rows=held_out, batch_size=256, normalisation=built.normalisation)
+    optimizer = torch.optim.Adam(built.module.parameters(), lr=1e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, setting.epochs)
+    share = float((targets[train] == 0).mean())
+    weight = torch.tensor((1 - share) / share)
+    rows = []
+    for epoch in range(setting.epochs):
+        loader.epoch = epoch
+        built.module.train()
+        for batch, truth, _ in loader:
+            logits = built.module(batch)[:, 0]
+            loss = functional.binary_cross_entropy_with_logits(logits, (truth == 0).float(), pos_weight=weight)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        built.module.eval()
+        with torch.inference_mode():
+            scores = torch.cat([built.module(batch)[:, 0] for batch, _, _ in check]).numpy()
+        malignant = targets[held_out] == 0
+        rows.append((float(roc_auc_score(malignant, scores)), float(((scores > 0) == malignant).mean())))
+    auroc, accuracy = np.mean(rows[-5:], axis=0)
+    return float(auroc), float(accuracy)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--only", nargs="*", choices=list(SETTINGS))
+    arguments = parser.parse_args()
+    manifest = load(arguments.data)
+    images = np.stack(list(manifest.pixels()))[:, None]
+    rows = np.array([i for i, r in enumerate(manifest.records) if r.split != "test"])
+    targets = manifest.targets
+    for name in arguments.only or SETTINGS:
+        parts = StratifiedKFold(FOLDS, shuffle=True, random_state=1).split(rows, targets[rows])
+        results = [
+            fold(SETTINGS[name], images, targets, train=rows[a], held_out=rows[b], seed=seed)
+            for seed, (a, b) in enumerate(parts)
+        ]
+        auroc, accuracy = np.mean(results, axis=0)
+        sys.stdout.write(f"{name:28} AUROC {auroc:.3f}  accuracy {accuracy:.3f}  (n = {len(rows)})\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
