@@ -137,8 +137,8 @@ class Recipe(_Strict):
 
     @property
     def sha256(self) -> str:
-        """Hash of every value, defaults included."""
-        return sha256_value(self.model_dump())
+        """Hash of every value that decides something, defaults included; title and origin are text."""
+        return sha256_value(self.model_dump(exclude={"title", "reproduces"}))
 
 
 def shipped_recipes() -> tuple[str, ...]:
