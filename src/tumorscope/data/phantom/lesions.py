@@ -102,7 +102,7 @@ def _glioma(rng: np.random.Generator, label: str) -> Lesion:
         if depth > 0.75 * radius + 0.05:
             break
     side = float(rng.choice([-1.0, 1.0]))
-    high_grade = rng.random() < 0.9
+    high_grade = rng.random() < 0.93
     return Lesion(
         label=label,
         centre=(side * at[0], at[1], at[2]),
@@ -171,7 +171,7 @@ def _pituitary(rng: np.random.Generator, label: str) -> Lesion:
         ragged=float(rng.uniform(0.03, 0.10)),
         outline=band_noise(rng, cells=32, wavelength=0.3, spread=0.4),
         uptake=float(rng.uniform(0.75, 1.0)),
-        core=float(rng.uniform(0.3, 0.6)) if rng.random() < 0.25 else 1.0,
+        core=float(rng.uniform(0.3, 0.6)) if rng.random() < 0.12 else 1.0,
         oedema=0.0,
         push=float(rng.uniform(0.1, 0.3)),
     )
@@ -273,6 +273,6 @@ def _paint_meningioma(s: _Scene) -> Array:
     blend(image, value, body)
     if lesion.anchor is not None:
         near = ramp(ball(points, lesion.anchor, (1.7 * r, 1.7 * r, 1.7 * r)), 0.05)
-        sheet = np.abs(points.x) if lesion.midline else np.abs(depths.brain - np.float32(0.008))
+        sheet = np.abs(points.x) + 0.006 if lesion.midline else np.abs(depths.brain - np.float32(0.008))
         blend(image, value, near * ramp(0.014 - sheet, 0.015) * ramp(depths.brain + 0.015, 0.02))
     return body

@@ -28,7 +28,7 @@ _TABLE: dict[str, tuple[float, ...]] = {
     "flair": (0.28, 0.60, 0.05, 0.35, 0.25, 0.08, 0.60, 0.44, 0.22, 0.08, 0.92, 0.40, 0.82, 0.84, 0.90, 0.84),
 }
 CONTRASTS: tuple[str, ...] = tuple(_TABLE)
-CONTRAST_SHARES = (0.02, 0.86, 0.05, 0.07)
+CONTRAST_SHARES = (0.02, 0.88, 0.04, 0.06)
 PLANE_SHARES = (0.6, 0.2, 0.2)
 
 
