@@ -1,4 +1,4 @@
-"""Train every shipped recipe on the real data and write `docs/results/recipes.md` from the run folders.
+"""Train every shipped recipe on the real data and write `docs/results/recipes.md` and the README's table from the runs.
 
     python -m benchmarks.results --data PATH --weights PATH --runs runs [--only NAME ...] [--table-only]
 
@@ -42,6 +42,7 @@ class Job:
     target: str
     sets: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
+    remark: str = ""
 
     def command(self, data: str, weights: str, out: str) -> list[str]:
         """The words of the `tumorscope train` command."""
@@ -113,9 +114,18 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def number(value: float) -> str:
+    """Three decimals, more where they would round to a perfect 1."""
+    for digits in (3, 4, 5):
+        text = f"{value:.{digits}f}"
+        if value == 1 or not text.startswith("1"):
+            return text
+    return "above 0.99999"
+
+
 def figure(estimate: dict[str, Any]) -> str:
     """`0.987 (0.979 to 0.992)`."""
-    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+    return f"{number(estimate['value'])} ({number(estimate['low'])} to {number(estimate['high'])})"
 
 
 def children(run: Path) -> list[Path]:
@@ -192,7 +202,8 @@ def page(runs: Path) -> str:
             f"## {job.recipe}",
             "",
             f"Target: {row['target']}. Measured accuracy {row['accuracy']}, AUROC {row['auroc']}, n = {row['n']}."
-            + (f" Also: {row['note']}." if "note" in row else ""),
+            + (f" Also: {row['note']}." if "note" in row else "")
+            + (f" {job.remark}" if job.remark else ""),
             "",
             "```",
             shlex.join(["tumorscope", *job.command("DATA", "WEIGHTS", f"runs/{job.name}")]),
@@ -205,6 +216,33 @@ def page(runs: Path) -> str:
             + (" (first child)." if first != run else "."),
         ]
     return "\n".join(lines) + "\n"
+
+
+START, END = "<!-- results: python -m benchmarks.results -->", "<!-- end of results -->"
+
+
+def readme_table(runs: Path) -> str:
+    """The README's table: one row a recipe."""
+    lines = [
+        "| recipe | data | model | test | accuracy (95% interval) | AUROC (95% interval) | majority class |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for job in JOBS:
+        if finished(runs / job.name):
+            r = headline(job, runs / job.name)
+            lines.append(
+                f"| {r['recipe']} | {job.data.split('/')[0]} | {r['model'].split(',')[0]} | {r['split']}, n = {r['n']} "
+                f"| {r['accuracy']} | {r['auroc']} | {r['majority'].split(' ')[0]} |"
+            )
+    return "\n".join(lines)
+
+
+def update_readme(path: Path, table: str) -> None:
+    """Put the table between its two markers."""
+    text = path.read_text(encoding="utf-8")
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    path.write_text(f"{before}{START}\n{table}\n{END}{after}", encoding="utf-8")
 
 
 def finished(run: Path) -> bool:
@@ -229,6 +267,7 @@ def main() -> None:
         subprocess.run([*words, *(["--resume"] if out.exists() else [])], check=True)
     PAGE.parent.mkdir(parents=True, exist_ok=True)
     PAGE.write_text(page(arguments.runs), encoding="utf-8")
+    update_readme(ROOT / "README.md", readme_table(arguments.runs))
     sys.stdout.write(f"{PAGE}\n")
 
 

@@ -118,7 +118,11 @@ def _verb(words: str, callback: Callable[..., Any]) -> Verb:
         plain = name.rstrip("_").replace("_", "-")
         is_argument = type(mark).__name__ == "ArgumentInfo" or (mark is None and required)
         names = plain.upper() if is_argument else ", ".join(_spellings(mark) or (f"--{plain}",))
-        default = "" if required or parameter.default in (None, False) else f"`{_value(parameter.default)}`"
+        default = (
+            ""
+            if required or parameter.default is None or parameter.default is False
+            else f"`{_value(parameter.default)}`"
+        )
         one = Option(names, _kind(kind), default, getattr(mark, "help", None) or "", required)
         (arguments if is_argument else options).append(one)
     text = " ".join(inspect.getdoc(callback).split()) if callback.__doc__ else ""
@@ -166,8 +170,12 @@ def cli_page() -> str:
         parts += [table(("name", "value", "default", "meaning"), lines), "\n"] if lines else []
     parts.append("## Exit codes\n\n")
     parts.append(table(("code", "meaning"), exit_codes()))
-    parts.append("\n`--json` prints one JSON value on standard output. Everything but results goes to standard error.\n")
-    parts.append("An error that you can cause is printed without a traceback; set `TUMORSCOPE_TRACEBACK=1` to see one.\n")
+    parts.append(
+        "\n`--json` prints one JSON value on standard output. Everything but results goes to standard error.\n"
+    )
+    parts.append(
+        "An error that you can cause is printed without a traceback; set `TUMORSCOPE_TRACEBACK=1` to see one.\n"
+    )
     return "".join(parts)
 
 
@@ -218,7 +226,13 @@ def _inner(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]
 
 
 _LIMITS = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
-_TYPES = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "object": "table"}
+_TYPES = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "table",
+}
 
 
 def _allowed(field: dict[str, Any]) -> str:
@@ -266,11 +280,10 @@ def recipes_page() -> str:
         "See [how to write and override a recipe](../howto/recipes.md).\n\n## Keys\n\n",
         table(("key", "value", "default", "meaning"), list(recipe_keys())),
         "\n`stage.NAME` stands for one table a stage, with a name of your choice; stages run in file order.\n"
-        "Values `\"auto\"` are resolved before the first batch and written to `recipe.resolved.toml`.\n",
+        'Values `"auto"` are resolved before the first batch and written to `recipe.resolved.toml`.\n',
         "\n## Shipped recipes\n\n",
     ]
-    for name in shipped_recipes():
-        parts.append(f"### {name}\n\n```toml\n{recipe_text(name)}```\n\n")
+    parts += [f"### {name}\n\n```toml\n{recipe_text(name)}```\n\n" for name in shipped_recipes()]
     return "".join(parts).rstrip() + "\n"
 
 

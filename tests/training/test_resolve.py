@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from tumorscope.training.resolve import resolve
 def breast(tmp_path: Path) -> Path:
     """A file in BreastMNIST's form: 0 = malignant, 1 = normal or benign."""
     rng = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, n in (("train", 30), ("val", 10), ("test", 10)):
         arrays[f"{part}_images"] = rng.integers(0, 255, (n, 28, 28), dtype=np.uint8)
         arrays[f"{part}_labels"] = (np.arange(n) % 2).astype(np.uint8)[:, None]

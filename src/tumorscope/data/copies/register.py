@@ -30,8 +30,9 @@ def box_mean(pictures: torch.Tensor, window: int, stride: int = 1) -> torch.Tens
 
     Two matrix products: on small pictures several times as fast as pooling.
     """
-    matrix = _box(pictures.shape[-1], window, stride)
-    return matrix @ (pictures @ matrix.T)
+    matrix: torch.Tensor = _box(pictures.shape[-1], window, stride)
+    means: torch.Tensor = matrix @ (pictures @ matrix.T)
+    return means
 
 
 def flatten_light(pictures: torch.Tensor, window: int) -> torch.Tensor:
@@ -77,8 +78,8 @@ def correlation(fixed: torch.Tensor, seen: torch.Tensor, inside: torch.Tensor) -
     weight = inside.sum((1, 2), keepdim=True).clamp_min(1)
     a = (fixed - (fixed * inside).sum((1, 2), keepdim=True) / weight) * inside
     b = (seen - (seen * inside).sum((1, 2), keepdim=True) / weight) * inside
-    norm = a.flatten(1).norm(dim=1) * b.flatten(1).norm(dim=1)
-    return (a * b).sum((1, 2)) / norm.clamp_min(1e-6)
+    squares = (a * a).sum((1, 2)) * (b * b).sum((1, 2))
+    return (a * b).sum((1, 2)) / squares.sqrt().clamp_min(1e-6)
 
 
 def shift_by_correlation(

@@ -8,6 +8,7 @@ copies do. Local correlation is blind to brightness, contrast and gamma.
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -34,22 +35,28 @@ DETAIL = 2.0
 """Deviation of fine detail, in gray levels of the thumbnail, from which a place counts fully as textured."""
 MIN_TEXTURE = 0.05
 """Share of the picture that must be textured in both and overlap; below, there is nothing to compare."""
-COARSE_KEEP = 0.45
-"""Correlation of the half-size pictures after registration below which a candidate is dropped."""
+NEAR = 0.83
+"""Score from which a pair is one picture."""
+PATIENT_LIKELY = 0.6
+"""Score from which a pair is likely of one patient."""
+EARLY_KEEP = 0.68
+"""Correlation of quarter-size pictures after registration below which a guess is dropped."""
+COARSE_KEEP = 0.78
+"""The same for half-size pictures. 99% of transformed slices reach 0.8 (see `benchmarks/copies.py`)."""
+_CHUNK = 1024
 _BATCH = 256
+_FINE_BATCH = 64
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What the registration found for the candidates at `rows`; the others were dropped early.
+    """What the registration found.
 
     Attributes:
-        rows: (V,) int64 positions in the candidates.
-        score: (V,) float32, 0..1.
-        maps: (V, 2, 3) float32 registered maps from a to b.
+        score: (P,) float32, 0..1; 0 for candidates that were dropped early.
+        maps: (P, 2, 3) float32 registered maps from a to b.
     """
 
-    rows: NDArray[np.int64]
     score: NDArray[np.float32]
     maps: NDArray[np.float32]
 
@@ -90,47 +97,98 @@ def agreement(fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor) -> 
     return torch.where(usable.float().mean((1, 2)) >= MIN_TEXTURE, score, torch.zeros(()))
 
 
-def _coarse(fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Registered maps of the half-size pictures and the correlation reached; hopeless pairs stop half-way."""
+@dataclass(frozen=True)
+class _Levels:
+    """Pictures of one chunk in three sizes: gray levels, and freed of local light at a half and a quarter."""
+
+    full: torch.Tensor
+    half: torch.Tensor
+    quarter: torch.Tensor
+
+
+def _levels(thumbs: Thumbs) -> _Levels:
     import torch
     from torch.nn.functional import avg_pool2d
 
-    a = flatten_light(avg_pool2d(fixed[:, None], 2)[:, 0], 7)
-    b = flatten_light(avg_pool2d(moving[:, None], 2)[:, 0], 7)
-    maps = refine(a, b, shift_by_correlation(a, b, maps), steps=3)
-    reached = correlation(a, *warp(b, maps))
-    alive = (reached > COARSE_KEEP - 0.15).nonzero()[:, 0]
-    maps[alive] = refine(a[alive], b[alive], maps[alive], steps=5)
-    reached[alive] = correlation(a[alive], *warp(b[alive], maps[alive]))
-    return maps, torch.where(plausible(maps), reached, torch.zeros(()))
+    full = torch.from_numpy(thumbs)
+    half = avg_pool2d(full[:, None].float(), 2)
+    quarter = avg_pool2d(half, 2)[:, 0]
+    return _Levels(full, flatten_light(half[:, 0], 7), flatten_light(quarter, 5))
 
 
-def verify(thumbs: Thumbs, candidates: Candidates, *, progress: Progress | None = None) -> Verified:
+def _coarse(levels: _Levels, a: torch.Tensor, b: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maps registered at half size and the correlation reached there (0 for guesses dropped early)."""
+    import torch
+
+    found, reached = maps.clone(), torch.zeros(len(maps))
+    for start in range(0, len(maps), _BATCH):
+        part = torch.arange(start, min(start + _BATCH, len(maps)))
+        fixed, moving = levels.half[a[part]], levels.half[b[part]]
+        guess = shift_by_correlation(fixed, moving, maps[part])
+        small_fixed, small_moving = levels.quarter[a[part]], levels.quarter[b[part]]
+        guess = refine(small_fixed, small_moving, guess, steps=4)
+        alive = correlation(small_fixed, *warp(small_moving, guess)) > EARLY_KEEP
+        part, fixed, moving, guess = part[alive], fixed[alive], moving[alive], guess[alive]
+        guess = refine(fixed, moving, guess, steps=4, every=2)
+        reached[part] = torch.where(plausible(guess), correlation(fixed, *warp(moving, guess)), 0.0)
+        found[part] = guess
+    return found, reached
+
+
+def _fine(levels: _Levels, a: torch.Tensor, b: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Maps registered at full size and the score there."""
+    import torch
+
+    found, score = maps.clone(), torch.zeros(len(maps))
+    for start in range(0, len(maps), _FINE_BATCH):
+        part = slice(start, start + _FINE_BATCH)
+        fixed, moving = levels.full[a[part]].float(), levels.full[b[part]].float()
+        final = refine(flatten_light(fixed, 9), flatten_light(moving, 9), maps[part], steps=3, every=2)
+        score[part] = torch.where(plausible(final), agreement(fixed, moving, final), 0.0)
+        found[part] = final
+    return found, score
+
+
+def _verify_chunk(
+    thumbs: Thumbs, candidates: Candidates, part: slice
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scores and maps of one chunk: the better guess first; the other one where the first is alike, no copy."""
+    import torch
+
+    with torch.inference_mode():
+        used, place = np.unique(np.stack([candidates.a[part], candidates.b[part]]), return_inverse=True)
+        levels = _levels(thumbs[used])
+        a, b = torch.from_numpy(place.reshape(2, -1))
+        guesses = torch.from_numpy(candidates.maps[part])
+        score, maps = torch.zeros(len(a)), guesses[:, 0].clone()
+        todo = torch.arange(len(a))
+        for attempt in range(2):
+            coarse, reached = _coarse(levels, a[todo], b[todo], guesses[todo, attempt])
+            alive = (reached >= COARSE_KEEP).nonzero()[:, 0]
+            rows = todo[alive]
+            final, reached_score = _fine(levels, a[rows], b[rows], coarse[alive])
+            better = reached_score > score[rows]
+            score[rows[better]], maps[rows[better]] = reached_score[better], final[better]
+            todo = todo[(reached >= COARSE_KEEP - 0.05) & (score[todo] < NEAR)]
+        return score.numpy(), maps.numpy()
+
+
+def verify(thumbs: Thumbs, candidates: Candidates, *, threads: int = 1, progress: Progress | None = None) -> Verified:
     """Register every candidate pair and score it.
 
     Args:
         thumbs: (N, 64, 64) uint8.
         candidates: Pairs with first guesses.
+        threads: Chunks of pairs worked on at a time.
         progress: Called with ("verify", pairs done, P).
     """
-    import torch
-
     total = len(candidates.a)
-    rows, scores, maps = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)], [np.zeros((0, 2, 3), np.float32)]
-    with torch.inference_mode():
-        for start in range(0, total, _BATCH):
-            part = slice(start, start + _BATCH)
-            fixed = torch.from_numpy(thumbs[candidates.a[part]]).float()
-            moving = torch.from_numpy(thumbs[candidates.b[part]]).float()
-            guess, reached = _coarse(fixed, moving, torch.from_numpy(candidates.maps[part]))
-            alive = (reached > COARSE_KEEP).nonzero()[:, 0]
-            if len(alive):
-                fixed, moving = fixed[alive], moving[alive]
-                final = refine(flatten_light(fixed, 9), flatten_light(moving, 9), guess[alive], steps=3, every=2)
-                score = torch.where(plausible(final), agreement(fixed, moving, final), torch.zeros(()))
-                rows.append(alive.numpy() + start)
-                scores.append(score.numpy())
-                maps.append(final.numpy())
+    score, maps = np.zeros(total, np.float32), candidates.maps[:, 0].copy()
+    parts = [slice(i, min(i + _CHUNK, total)) for i in range(0, total, _CHUNK)]
+    with ThreadPoolExecutor(max(1, threads)) as pool:
+        results = pool.map(lambda part: _verify_chunk(thumbs, candidates, part), parts)
+        for part, (chunk_score, chunk_maps) in zip(parts, results, strict=True):
+            score[part], maps[part] = chunk_score, chunk_maps
             if progress is not None:
-                progress("verify", min(start + _BATCH, total), total)
-    return Verified(np.concatenate(rows), np.concatenate(scores), np.concatenate(maps))
+                progress("verify", part.stop, total)
+    return Verified(score, maps)

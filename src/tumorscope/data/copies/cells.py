@@ -1,0 +1,148 @@
+"""The search for large sets: an inverted file whose cells hold about 250 alike images each.
+
+In: thumbnails. Out: hits, as from the comparison of all pairs. Cells are made by k-means on unit vectors
+(Dhillon & Modha 2001); every image visits the nearest cells of each of its 8 orientations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorscope.data.copies.descriptors import Thumbs
+from tumorscope.data.copies.vectors import (
+    BLOCK,
+    Hits,
+    SmallPictures,
+    hits,
+    small_pictures,
+    turned_vectors,
+    variants,
+    vectors,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+CELL_SIZE = 250
+"""Mean number of images in a cell: the work of one visit."""
+PROBES = 5
+"""Cells that one orientation of a query visits."""
+PER_CELL = 12
+"""Most alike images kept from one visit."""
+_ROUNDS = 6
+_SAMPLE_PER_CELL = 32
+_CHUNK = 1 << 15
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Images by cell: `members[starts[c] : starts[c + 1]]` are the positions in cell c."""
+
+    centroids: torch.Tensor
+    members: torch.Tensor
+    starts: list[int]
+
+
+def nearest(rows: torch.Tensor, centroids: torch.Tensor, count: int = 1) -> torch.Tensor:
+    """(N, count) int64 most alike centroids of every row, in blocks."""
+    import torch
+
+    return torch.cat([(part @ centroids.T).topk(count, dim=1).indices for part in torch.split(rows, 4096)])
+
+
+def make_cells(base: torch.Tensor, *, seed: int = 0) -> Cells:
+    """Cells of the (N, 88) unit vectors `base`, the same for the same vectors and seed."""
+    import torch
+    from torch.nn.functional import normalize
+
+    n = len(base)
+    count = max(1, n // CELL_SIZE)
+    generator = np.random.default_rng(seed)
+    sample = base[np.sort(generator.permutation(n)[: count * _SAMPLE_PER_CELL])]
+    centroids = sample[generator.permutation(len(sample))[:count]].clone()
+    for _ in range(_ROUNDS):
+        cell = nearest(sample, centroids)[:, 0]
+        sums = torch.zeros_like(centroids).index_add_(0, cell, sample)
+        filled = torch.bincount(cell, minlength=count) > 0
+        centroids[filled] = normalize(sums[filled], dim=1)
+    cell = nearest(base, centroids)[:, 0]
+    sizes = torch.bincount(cell, minlength=count)
+    starts = [0, *torch.cumsum(sizes, 0).tolist()]
+    return Cells(centroids, torch.argsort(cell, stable=True), starts)
+
+
+def search_cells(thumbs: Thumbs, k: int) -> Iterator[tuple[Hits, NDArray[np.float32]]]:
+    """Hits and centres of one block of images after the other, from the nearest cells only."""
+    import torch
+
+    base = torch.from_numpy(vectors(thumbs))
+    cells = make_cells(base)
+    ordered = base[cells.members]
+    for begin in range(0, len(thumbs), _CHUNK):
+        small = small_pictures(thumbs[begin : begin + _CHUNK])
+        answers = _neighbours(small, cells, ordered, k)
+        for start in range(0, len(answers), BLOCK):
+            part = slice(start, start + BLOCK)
+            block = SmallPictures(small.pictures[part], small.centres[part])
+            queries = torch.stack([turned_vectors(block, matrix) for matrix in variants()])
+            yield hits(begin + start, queries, answers[part], base), block.centres.numpy()
+
+
+def _neighbours(small: SmallPictures, cells: Cells, ordered: torch.Tensor, k: int) -> torch.Tensor:
+    """(R, k) int64 most alike images of a chunk; -1 where fewer were found."""
+    import torch
+    from torch.nn.functional import normalize
+
+    rows = len(small.centres)
+    best, answers = torch.full((rows, k), -1.0), torch.full((rows, k), -1)
+    for orientation in variants().reshape(8, -1, 2, 2):
+        queries = torch.stack([turned_vectors(small, matrix) for matrix in orientation], 1)
+        probes = nearest(normalize(queries.sum(1), dim=1), cells.centroids, min(PROBES, len(cells.centroids)))
+        similarity, found = _visit(queries, probes, cells, ordered)
+        _merge(best, answers, similarity, found)
+    return answers
+
+
+def _visit(
+    queries: torch.Tensor, probes: torch.Tensor, cells: Cells, ordered: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(R, P * PER_CELL) similarities and positions of the most alike images in the cells each row visits."""
+    import torch
+
+    rows, visits = probes.shape
+    similarity = torch.full((rows * visits, PER_CELL), -1.0)
+    found = torch.full((rows * visits, PER_CELL), -1)
+    by_cell = torch.argsort(probes.flatten(), stable=True)
+    ends = torch.cumsum(torch.bincount(probes.flatten(), minlength=len(cells.centroids)), 0).tolist()
+    for cell, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        low, high = cells.starts[cell], cells.starts[cell + 1]
+        if start == end or low == high:
+            continue
+        slots = by_cell[start:end]
+        products = queries[slots // visits].flatten(0, 1) @ ordered[low:high].T
+        alike = products.view(len(slots), -1, high - low).amax(1)
+        top = alike.topk(min(PER_CELL, high - low), dim=1)
+        similarity[slots, : top.values.shape[1]] = top.values
+        found[slots, : top.values.shape[1]] = cells.members[low:high][top.indices]
+    return similarity.view(rows, -1), found.view(rows, -1)
+
+
+def _merge(best: torch.Tensor, answers: torch.Tensor, similarity: torch.Tensor, found: torch.Tensor) -> None:
+    """Take the most alike of (R, k) known and (R, M) new images into the known ones, each image once."""
+    import torch
+
+    k = best.shape[1]
+    for part in torch.split(torch.arange(len(best)), 4096):
+        same = (found[part][:, :, None] == answers[part][:, None, :]) & (found[part] >= 0)[:, :, None]
+        newer = similarity[part][:, :, None] > best[part][:, None, :]
+        known = torch.where((same & newer).any(1), -1.0, best[part])
+        new = torch.where((same & ~newer).any(2), -1.0, similarity[part])
+        top = torch.cat([known, new], 1).topk(k, dim=1)
+        best[part] = top.values
+        merged = torch.cat([answers[part], found[part]], 1).gather(1, top.indices)
+        answers[part] = torch.where(top.values > -1.0, merged, -1)
