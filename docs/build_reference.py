@@ -18,7 +18,8 @@ import textwrap
 import tomllib
 import types
 import typing
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ class Verb:
     options: tuple[Option, ...]
 
 
-def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     """A Markdown table; bars inside cells are escaped."""
     lines = [header, tuple("---" for _ in header), *rows]
     return "\n".join("| " + " | ".join(c.replace("|", "\\|") for c in line) + " |" for line in lines) + "\n"
@@ -108,7 +109,8 @@ def verbs() -> Iterator[Verb]:
 
 def _verb(words: str, callback: Callable[..., Any]) -> Verb:
     hints = typing.get_type_hints(callback, include_extras=True)
-    arguments, options = [], []
+    arguments: list[Option] = []
+    options: list[Option] = []
     for name, parameter in inspect.signature(callback).parameters.items():
         hint = hints[name]
         marks = [m for m in getattr(hint, "__metadata__", ()) if hasattr(m, "param_decls")]
@@ -125,8 +127,7 @@ def _verb(words: str, callback: Callable[..., Any]) -> Verb:
         )
         one = Option(names, _kind(kind), default, getattr(mark, "help", None) or "", required)
         (arguments if is_argument else options).append(one)
-    text = " ".join(inspect.getdoc(callback).split()) if callback.__doc__ else ""
-    return Verb(words, text, tuple(arguments), tuple(options))
+    return Verb(words, " ".join((inspect.getdoc(callback) or "").split()), tuple(arguments), tuple(options))
 
 
 def _spellings(mark: Any) -> tuple[str, ...]:
@@ -278,7 +279,7 @@ def recipes_page() -> str:
         "# Recipes\n\nA recipe is a TOML file that decides one training run. Unknown keys are errors. "
         "`--set KEY=VALUE` overrides one key; the value is TOML, a bare word is text. "
         "See [how to write and override a recipe](../howto/recipes.md).\n\n## Keys\n\n",
-        table(("key", "value", "default", "meaning"), list(recipe_keys())),
+        table(("key", "value", "default", "meaning"), recipe_keys()),
         "\n`stage.NAME` stands for one table a stage, with a name of your choice; stages run in file order.\n"
         'Values `"auto"` are resolved before the first batch and written to `recipe.resolved.toml`.\n',
         "\n## Shipped recipes\n\n",
@@ -350,11 +351,15 @@ def pages() -> dict[Path, str]:
 
 
 def write_site(out: Path) -> None:
-    """The API reference as HTML, by pdoc (extra `docs`)."""
+    """The API reference as HTML, by pdoc (extra `docs`): the functions of `tumorscope.api`, then every room."""
     import pdoc
 
+    rooms = sorted(p.parent.name for p in SOURCE.glob("*/__init__.py"))
     pdoc.render.configure(docformat="google", footer_text=f"tumorscope {tumorscope.__version__}")
-    pdoc.pdoc("tumorscope", output_directory=out)
+    with warnings.catch_warnings():
+        # an annotation that only type checkers can read, of a private name that is not shown
+        warnings.filterwarnings("ignore", message="Error parsing type annotation")
+        pdoc.pdoc(*(f"tumorscope.{name}" for name in ("api", *rooms)), output_directory=out)
 
 
 def main() -> None:

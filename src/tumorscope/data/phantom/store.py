@@ -126,9 +126,8 @@ def load_phantom(spec: str, *, progress: Callable[[int, int], None] | None = Non
     manifest = load_table(folder / TABLE, options=LoadOptions(progress=progress), info=INFO)
     counts = manifest.counts()
     parts = ", ".join(f"{sum(row.values())} {split}" for split, row in counts.items())
-    patients = len({r.patient for r in manifest.records})
     summary = (
-        f"phantom: {len(manifest)} synthetic head MRI slices of {patients} patients, "
+        f"phantom: {len(manifest)} synthetic head MRI slices of {parsed.patients} patients, "
         f"{len(manifest.classes)} classes ({parts}), seed {parsed.seed}"
     )
     return replace(manifest, layout="phantom", summary=summary, positive=None)
