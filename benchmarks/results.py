@@ -74,7 +74,7 @@ JOBS = (
         "brain-mri-yesno-resnet50",
         "brain-mri-yesno",
         "accuracy 0.92, above the CNN and the majority class",
-        sets=(*LITE0, "stage.head.epochs=5", "stage.top.epochs=10"),
+        sets=(*LITE0, "stage.top.trainable=last:2"),
         extra=("--folds", "5", "--repeats", "2"),
     ),
     Job(
@@ -110,7 +110,7 @@ JOBS = (
         "brain-mri-4class-tinyvgg",
         "brain-mri-4class",
         "accuracy 0.95",
-        sets=("stage.all.epochs=12",),
+        sets=("stage.all.epochs=10",),
     ),
 )
 

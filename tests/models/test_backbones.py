@@ -86,6 +86,16 @@ def test_local_weights_fold_to_equal_outputs(
     assert len(built.weights_sha256) == 64
 
 
+@pytest.mark.parametrize("outputs", [1, 2, 4])
+def test_a_new_head_on_pretrained_features_starts_near_chance(tmp_path: Path, outputs: int) -> None:
+    path = tmp_path / "lite0.safetensors"
+    save_file(timm.create_model("tf_efficientnet_lite0", num_classes=7).state_dict(), path)
+    built = build_model("tf_efficientnet_lite0", outputs=outputs, channels=1, size_px=64, weights=str(path))
+    head = built.module.get_submodule("classifier")
+    features = torch.rand(8, 1280) * 6  # ReLU6 features at their largest
+    assert float(head(features).abs().max()) < 3
+
+
 @pytest.fixture
 def weight_file(tmp_path: Path) -> Path:
     path = tmp_path / "weights.safetensors"

@@ -111,6 +111,8 @@ def build_backbone(
         model = _create(timm, name, arguments, size_px=size_px, pretrained=weights == "imagenet")
     config: dict[str, Any] = vars(model)["pretrained_cfg"]
     classifier = config["classifier"]
+    if weights != "none":
+        _small_head(model.get_submodule(classifier))
     digest = ""
     if weights not in ("none", "imagenet"):
         digest = load_weights(model, Path(weights).expanduser(), classifier=classifier)
@@ -132,6 +134,17 @@ def build_backbone(
         weights=weights if weights in ("none", "imagenet") else Path(weights).name,
         weights_sha256=digest,
     )
+
+
+def _small_head(head: nn.Module) -> None:
+    """Start a new head near zero, so that the first answers are near chance and do not tear at pretrained features.
+
+    timm draws the head of an EfficientNet from ±1/sqrt(classes) however many features come in: with two classes and
+    1,280 features the first loss is about 4, where guessing has 0.7.
+    """
+    if isinstance(head, nn.Linear):
+        nn.init.normal_(head.weight, std=0.01)
+        nn.init.zeros_(head.bias)
 
 
 def _three(values: tuple[float, ...] | None, default: tuple[float, ...]) -> tuple[float, ...]:
