@@ -94,7 +94,7 @@ def fold(
             logits = built.module(batch)[:, 0]
             loss = functional.binary_cross_entropy_with_logits(logits, (truth == 0).float(), pos_weight=weight)
             optimizer.zero_grad()
-            loss.backward()
+            torch.autograd.backward(loss)
             optimizer.step()
         schedule.step()
         built.module.eval()

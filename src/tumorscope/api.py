@@ -158,6 +158,13 @@ def evaluate(
 
     folder = Path(run)
     path = folder / "evaluation.json"
+    if (folder / "summary.json").is_file():
+        raise UsageError(
+            "this is a series of runs",
+            expected="one run folder",
+            where=folder,
+            fix="read its summary.html and summary.json, or name one of the runs inside it",
+        )
     if not path.is_file():
         raise UsageError(
             "no evaluation.json here",
@@ -172,14 +179,16 @@ def evaluate(
     from tumorscope.training.external import evaluate_on
 
     manifest = _manifest(data)
-    return evaluate_on(
+    result = evaluate_on(
         folder,
         manifest,
-        name=name or manifest.root.name or manifest.info.name,
+        name=name or (manifest.layout if manifest.layout == "phantom" else manifest.root.name) or manifest.info.name,
         part=part,
         mapping=mapping,
         console=console,
     )
+    report(folder)
+    return result
 
 
 def compare(runs: Sequence[PathLike], *, reference: PathLike | None = None) -> tuple[Comparison, ...]:

@@ -226,7 +226,7 @@ def compare(
         say_json([one.to_json() for one in found])
         return
     for one in found:
-        typer.echo(one.sentence)
+        typer.echo(one.sentence())
 
 
 @app.command()
@@ -307,7 +307,7 @@ def datasets_fetch(
     size_px: Annotated[int, typer.Option("--size", help="Side of the images in pixels.")] = 28,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the file.")] = None,
 ) -> None:
-    """Download a data set, with checksum. The only command that makes an outside request of its own accord."""
+    """Download a data set, with checksum. This and weights = "imagenet" are all that ever goes out."""
     from tumorscope.core.screen import bar
     from tumorscope.data.datasets import fetch
 
@@ -325,6 +325,9 @@ def datasets_show(data: Annotated[str, typer.Argument(help="As for train --data.
     typer.echo(manifest.summary)
     for part, counts in manifest.counts().items():
         typer.echo(f"  {part:6} " + ", ".join(f"{label} {n:,}" for label, n in counts.items()))
+    copies = len(manifest) - len({r.pixels_sha256 for r in manifest.records})
+    if copies:
+        typer.echo(f"  {copies:,} images show the same pixels as another one; `train` and `split` keep them together")
     for finding in manifest.findings:
         typer.echo(f"  {finding.code} {finding.severity}: {finding.title}: {finding.detail}")
     for exclusion in manifest.exclusions[:20]:

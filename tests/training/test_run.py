@@ -17,7 +17,7 @@ from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 from tumorscope.reporting.render import render_report
 from tumorscope.training import fit as fit_module
-from tumorscope.training.recipe import Recipe, parse_recipe
+from tumorscope.training.recipe import Recipe, load_recipe, parse_recipe
 from tumorscope.training.run import Run, train
 
 QUIET = Console(quiet=True)
@@ -95,6 +95,16 @@ def test_a_run_leaves_everything(finished: Run, scans: Manifest) -> None:
     assert record["hashes"]["data"] == scans.sha256
     assert record["hashes"]["bundle"] == read_json(finished.folder / "bundle" / "card.json")["identity"]
     assert evaluation["provenance"]["hashes"]["bundle"] == record["hashes"]["bundle"]
+
+
+def test_nothing_is_left_automatic_and_the_resolved_recipe_trains_the_same(scans: Manifest, tmp_path: Path) -> None:
+    automatic = recipe(train={"precision": "auto", "memory_format": "auto"}, stage={"all": {"epochs": 1, "lr": 1e-3}})
+    first = train(automatic, scans, out=tmp_path / "a", command="c", console=QUIET)
+    resolved = load_recipe(str(first.folder / "recipe.resolved.toml"))
+    assert "auto" not in {resolved.train.precision, resolved.train.memory_format, resolved.image.channels}
+    again = train(resolved, scans, out=tmp_path / "b", command="c", console=QUIET)
+    name = "bundle/model.safetensors"
+    assert digests(again.folder)[name] == digests(first.folder)[name]
 
 
 def test_same_seed_same_bytes_and_another_seed_not(finished: Run, scans: Manifest, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ class Manifest:
         summary: The one line said to the user.
         classes: Class names; the position is the target.
         positive: Class that sensitivity refers to in a two-class problem; None with more classes.
-    XX
+        records: Usable images in a fixed order (by path, or by row of an array file).
         exclusions: Inputs that are not used, each with its reason.
         findings: What a reader of the results must know about the data.
         info: Title, licence, citation.

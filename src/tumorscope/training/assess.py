@@ -113,7 +113,9 @@ def assess(
     )
     copies = set(crossing_copies(manifest, split))
     subsets: dict[str, NDArray[np.bool_]] = {}
-    warnings = [f"{f.code} {f.title}: {f.detail}" for f in manifest.findings if f.severity in ("warning", "error")]
+    warnings = [
+        f"{f.code} {f.title.rstrip('.')}: {f.detail}" for f in manifest.findings if f.severity in ("warning", "error")
+    ]
     if copies:
         clean = np.array([path not in copies for path in predictions.paths])
         subsets["no exact copy in training"] = clean

@@ -13,7 +13,7 @@ import logging
 import math
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,7 @@ class FitState:
         stop_value: Best early-stopping figure of this stage.
         seconds: Training time of each epoch in seconds.
         stopped: Names of stages that stopped early.
-        plans: Execution plan of each stage that was begun.
+        plan: Execution plan it began with.
     """
 
     recipe_sha256: str
@@ -78,7 +78,7 @@ class FitState:
     stop_value: float | None = None
     seconds: list[float] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
-    plans: dict[str, dict[str, Any]] = field(default_factory=dict)
+    plan: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class FitResult:
     seconds: list[float]
     resumed: bool
     images_per_epoch: int
-    plans: dict[str, dict[str, Any]]
+    plan: Plan
 
 
 def better(monitor: str, value: float, best: float | None, min_delta: float = 0.0) -> bool:
@@ -182,21 +182,27 @@ def save_checkpoint(path: Path, state: FitState, module: StageModule, best: Mapp
         )
 
 
-def load_checkpoint(path: Path, *, recipe_sha256: str, split_sha256: str) -> dict[str, Any]:
-    """Read a checkpoint of this very recipe and split; tensors and plain values only, never code.
-
-    Raises:
-        IntegrityError: If it is damaged or belongs to another recipe or split.
-    """
+def _read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         stored: dict[str, Any] = torch.load(path, weights_only=True)
-        state = stored["state"]
+        Plan(**stored["state"]["plan"])
     except Exception as error:
         raise IntegrityError(
             f"the checkpoint cannot be read: {type(error).__name__}",
             where=path,
             fix="train again into a new folder",
         ) from error
+    return stored
+
+
+def load_checkpoint(path: Path, *, recipe_sha256: str, split_sha256: str) -> dict[str, Any]:
+    """Read a checkpoint of this very recipe and split; tensors and plain values only, never code.
+
+    Raises:
+        IntegrityError: If it is damaged or belongs to another recipe or split.
+    """
+    stored = _read_checkpoint(path)
+    state = stored["state"]
     for name, expected in (("recipe", recipe_sha256), ("split", split_sha256)):
         if state[f"{name}_sha256"] != expected:
             raise IntegrityError(
@@ -206,6 +212,14 @@ def load_checkpoint(path: Path, *, recipe_sha256: str, split_sha256: str) -> dic
                 fix="resume with the same recipe, overrides and data, or train into a new folder",
             )
     return stored
+
+
+def begun_plan(folder: Path) -> Plan | None:
+    """The execution plan that a stopped run in `folder` began with; None without a checkpoint."""
+    path = folder / "checkpoint.pt"
+    if not path.is_file():
+        return None
+    return Plan(**_read_checkpoint(path)["state"]["plan"])
 
 
 def fit(
@@ -218,7 +232,7 @@ def fit(
     loss: Loss,
     classes: int,
     positive: int | None,
-    plan_for: Callable[[str, str], Plan],
+    plan: Plan,
     split_sha256: str,
     console: Console,
     resume: bool = False,
@@ -234,13 +248,13 @@ def fit(
         loss: From logits and targets to a scalar.
         classes: Number of classes.
         positive: Position of the positive class, or None.
-        plan_for: From a stage's name and freeze plan to its execution plan.
+        plan: Execution plan; with `resume`, that of `begun_plan`.
         split_sha256: Hash of the split, checked on resumption.
         console: Where progress goes.
         resume: Go on from `checkpoint.pt` if there is one.
     """
     network = built.module
-    state = FitState(recipe_sha256=recipe.sha256, split_sha256=split_sha256)
+    state = FitState(recipe_sha256=recipe.sha256, split_sha256=split_sha256, plan=asdict(plan))
     stored: dict[str, Any] | None = None
     path = folder / "checkpoint.pt"
     if resume and path.is_file():
@@ -258,8 +272,6 @@ def fit(
         if state.epoch >= stage.epochs or name in state.stopped:
             continue
         apply_freeze(built, stage.trainable)
-        plan = plan_for(name, stage.trainable)
-        state.plans[name] = asdict(plan)
         set_layout(network, plan.memory_format)
         train.channels_last = val.channels_last = plan.memory_format == "channels_last"
         module = StageModule(
@@ -300,7 +312,7 @@ def fit(
         seconds=state.seconds,
         resumed=resume and stored is not None,
         images_per_epoch=len(train.rows),
-        plans=state.plans,
+        plan=plan,
     )
 
 

@@ -36,13 +36,15 @@ def make_loss(part: TrainPart, *, train_targets: Targets, classes: int, positive
                 where="[train] loss",
                 fix='set loss = "cross_entropy", or name data.positive',
             )
-        share = float(np.mean(train_targets == positive))
         weight = part.pos_weight
-        value = (1 - share) / share if weight == "auto" else 1.0 if weight == "none" else float(weight)
+        value = 1.0 if weight == "none" else weight
+        if value == "auto":
+            value = automatic_pos_weight(train_targets, positive)
+        factor = float(value)
 
         def bce(logits: Tensor, targets: Tensor) -> Tensor:
             truth = (targets == positive).to(logits.dtype)
-            scale = torch.tensor(value, dtype=logits.dtype, device=logits.device)
+            scale = torch.tensor(factor, dtype=logits.dtype, device=logits.device)
             return functional.binary_cross_entropy_with_logits(logits[:, 0], truth, pos_weight=scale)
 
         return bce
@@ -56,6 +58,12 @@ def make_loss(part: TrainPart, *, train_targets: Targets, classes: int, positive
         return functional.cross_entropy(logits, targets, weight=scale, label_smoothing=part.label_smoothing)
 
     return cross_entropy
+
+
+def automatic_pos_weight(train_targets: Targets, positive: int) -> float:
+    """Negatives a positive in training: both classes then weigh the same in the loss."""
+    share = float(np.mean(train_targets == positive))
+    return (1 - share) / share
 
 
 def outputs_needed(part: TrainPart, classes: int) -> int:

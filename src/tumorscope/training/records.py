@@ -6,6 +6,7 @@ import hashlib
 import os
 import platform
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def write_records(
             "training_seconds": sum(result.seconds),
             "images_per_epoch": result.images_per_epoch,
             "resumed": result.resumed,
-            "plans": {name: plan["reason"] for name, plan in result.plans.items()},
+            "plan": result.plan.reason,
             "host_cpus": os.cpu_count(),
             "python": platform.python_version(),
         },
@@ -74,7 +75,7 @@ def write_records(
     trainable = {}
     for name, stage in recipe.stage.items():
         trainable[name] = apply_freeze(built, stage.trainable)
-    plan = {k: v for k, v in result.plans[next(reversed(result.plans))].items() if k != "reason"}
+    plan = {k: v for k, v in asdict(result.plan).items() if k != "reason"}
     write_json(
         out / "run.json",
         {

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from tumorscope.core.errors import DataError
+from tumorscope.core.types import Targets
 from tumorscope.data.manifest import Manifest
 from tumorscope.imaging.preprocess import Preprocessing
+from tumorscope.training.losses import automatic_pos_weight
+from tumorscope.training.plan import Plan
 from tumorscope.training.recipe import Recipe
 
 
@@ -56,3 +59,14 @@ def preprocessing_of(recipe: Recipe) -> Preprocessing:
     if image.channels == "auto":
         raise AssertionError("the recipe is not resolved")
     return Preprocessing(size_px=image.size_px, channels=image.channels, fit=image.fit, trim=image.trim)
+
+
+def with_plan(recipe: Recipe, plan: Plan, train_targets: Targets, positive: int | None) -> Recipe:
+    """The recipe with the measured plan and the computed weight written in: nothing "auto" is left.
+
+    This is what `recipe.resolved.toml` holds; training it again takes the same decisions on any machine.
+    """
+    changes: dict[str, object] = {"precision": plan.precision, "memory_format": plan.memory_format}
+    if recipe.train.pos_weight == "auto" and positive is not None:
+        changes["pos_weight"] = automatic_pos_weight(train_targets, positive)
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})

@@ -27,15 +27,16 @@ from tumorscope.evaluation.operating import choose_operating_point
 from tumorscope.imaging.augment import AugmentSpec
 from tumorscope.imaging.cache import PixelCache, open_cache
 from tumorscope.imaging.loader import BatchLoader
+from tumorscope.models.freeze import apply_freeze, trainable_names
 from tumorscope.models.registry import BuiltModel, build_model
 from tumorscope.training.assess import assess, open_ledger, predictions_table
-from tumorscope.training.fit import fit
+from tumorscope.training.fit import begun_plan, fit
 from tumorscope.training.images import write_images
-from tumorscope.training.losses import make_loss, outputs_needed
+from tumorscope.training.losses import Loss, make_loss, outputs_needed
 from tumorscope.training.plan import Plan, choose_plan, machine, versions
 from tumorscope.training.recipe import Recipe, to_toml
 from tumorscope.training.records import code_sha256, write_records
-from tumorscope.training.resolve import preprocessing_of, resolve
+from tumorscope.training.resolve import preprocessing_of, resolve, with_plan
 
 PROBE_IMAGES = 4
 
@@ -65,6 +66,25 @@ def decode(recipe: Recipe, manifest: Manifest, console: Console) -> PixelCache:
             preprocessing,
             progress=progress,
         )
+
+
+def _plan(
+    recipe: Recipe, built: BuiltModel, loader: BatchLoader, loss: Loss, architecture: dict[str, Any], device: str
+) -> Plan:
+    """One plan for the whole run, measured with the stage that trains most."""
+    heaviest = max((stage.trainable for stage in recipe.stage.values()), key=lambda t: len(trainable_names(built, t)))
+    images, targets, _ = next(iter(loader))
+    apply_freeze(built, heaviest)
+    built.module.train()
+    return choose_plan(
+        built.module,
+        images.contiguous(),
+        lambda logits: loss(logits, targets),
+        device=device,
+        precision=recipe.train.precision,
+        memory_format=recipe.train.memory_format,
+        key={"architecture": architecture, "batch": len(images), "trainable": heaviest},
+    )
 
 
 def _build(recipe: Recipe, classes: int) -> tuple[BuiltModel, dict[str, Any]]:
@@ -145,7 +165,6 @@ def train(
         test_fraction=recipe.data.test_fraction,
     )
     out.mkdir(parents=True, exist_ok=True)
-    write_text(out / "recipe.resolved.toml", to_toml(recipe))
     split.save(out / "split.json")
     cache = decode(recipe, manifest, console)
     built, architecture = _build(recipe, len(manifest.classes))
@@ -177,21 +196,6 @@ def train(
     )
     val_loader = BatchLoader(cache.images, manifest.targets, rows=rows["val"], **common)
 
-    def plan_for(name: str, trainable: str) -> Plan:
-        images, targets, _ = next(iter(train_loader))
-        built.module.train()
-        plan = choose_plan(
-            built.module,
-            images.contiguous(),
-            lambda logits: loss(logits, targets),
-            device=device,
-            precision=recipe.train.precision,
-            memory_format=recipe.train.memory_format,
-            key={"architecture": architecture, "batch": len(images), "trainable": trainable},
-        )
-        console.print(f"plan for {name}: {plan.line()}  ({plan.reason})", highlight=False)
-        return plan
-
     counts = split.counts(manifest)
     console.print(
         f"{manifest.summary}\nsplit {split.policy}: "
@@ -199,6 +203,11 @@ def train(
         + f"\nmodel {recipe.model.name}, {built.parameters:,} parameters, weights {built.weights}",
         highlight=False,
     )
+    plan = begun_plan(out) if resume else None
+    plan = plan or _plan(recipe, built, train_loader, loss, architecture, device)
+    console.print(f"plan: {plan.line()}  ({plan.reason})", highlight=False)
+    decided = with_plan(recipe, plan, manifest.targets[rows["train"]], positive)
+    write_text(out / "recipe.resolved.toml", to_toml(decided))
     result = fit(
         recipe,
         built,
@@ -208,7 +217,7 @@ def train(
         loss=loss,
         classes=len(manifest.classes),
         positive=positive,
-        plan_for=plan_for,
+        plan=plan,
         split_sha256=split.sha256,
         console=console,
         resume=resume,

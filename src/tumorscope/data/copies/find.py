@@ -19,7 +19,7 @@ from tumorscope.core.errors import DataError
 from tumorscope.data.copies.descriptors import SIDE, Progress, Thumbs
 from tumorscope.data.copies.groups import CopyKind, Pair
 from tumorscope.data.copies.search import Candidates, find_candidates, invert
-from tumorscope.data.copies.verify import NEAR, PATIENT_LIKELY, verify
+from tumorscope.data.copies.verify import ALIKE, ALIKE_IN_PLACE, NEAR, in_place, verify
 
 BLANK = 2.0
 """Deviation of a thumbnail, in gray levels, below which a picture is blank and no near copy of anything."""
@@ -88,7 +88,7 @@ def find_copies(items: CopyItems, *, threads: int = 1, progress: Progress | None
     thumbs = items.thumbs[distinct]
     candidates = find_candidates(thumbs, progress=progress)
     verified = verify(thumbs, candidates, threads=threads, progress=progress)
-    keep = verified.score >= PATIENT_LIKELY
+    keep = (verified.score >= ALIKE) | ((verified.score >= ALIKE_IN_PLACE) & in_place(verified.maps))
     pairs += _as_pairs(distinct, candidates, keep, verified.score, verified.maps)
     return sorted(pairs)
 

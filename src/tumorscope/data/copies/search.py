@@ -2,7 +2,7 @@
 
 In: (N, 64, 64) thumbnails. Out: candidate pairs, each with a first guess of the map between the two pictures.
 
-Every image queries with 48 variants of itself, so a pair is found however it is turned. Up to `EXACT_LIMIT`
+Every image queries with 72 variants of itself, so a pair is found however it is turned. Up to `EXACT_LIMIT`
 images all pairs are compared by matrix products; beyond, only the nearest cells of an inverted file (Sivic &
 Zisserman 2003; Jegou et al. 2011), whose work grows as N times the size of a cell.
 """
@@ -27,7 +27,7 @@ from tumorscope.data.copies.vectors import (
     vectors,
 )
 
-NEIGHBOURS = 24
+NEIGHBOURS = 20
 """Candidates per image. On 7,019 brain slices the true original of a cropped, turned, mirrored and
 re-encoded slice is among the first 20 in 93% and among the first 50 in 98% of queries from one side (each
 pair is queried from both); see `benchmarks/copies.py`."""

@@ -1,6 +1,6 @@
 """Search vectors: 88 low-frequency numbers that say what a picture shows, and what a turned query would find.
 
-In: (N, 64, 64) thumbnails. Out: (N, 88) unit vectors, upright or turned by one of 48 variants, and hits between
+In: (N, 64, 64) thumbnails. Out: (N, 88) unit vectors, upright or turned by one of 72 variants, and hits between
 them. A picture is centred on its foreground, seen through a round window, and described by low-frequency cosine
 coefficients (as in perceptual hashing; Zauner 2010).
 """
@@ -33,12 +33,12 @@ BLOCK = 512
 
 @lru_cache(maxsize=1)
 def variants() -> NDArray[np.float32]:
-    """(48, 2, 2) matrices by which a query is sampled: 8 orientations x turns of -7, 0, 7 deg x zooms 1, 1.14."""
+    """(72, 2, 2) matrices to sample a query by: 8 orientations x turns of -7, 0, 7 deg x zooms 1, 1.11, 1.25."""
     matrices = []
     for mirror in (1.0, -1.0):
         for degrees in (0, 90, 180, 270):
             for turn in (-7.0, 0.0, 7.0):
-                for scale in (1.0, 0.88):
+                for scale in (1.0, 0.9, 0.8):
                     t = np.deg2rad(degrees + turn)
                     c, s = np.cos(t), np.sin(t)
                     matrices.append(scale * np.array([[c, -s], [s, c]]) @ np.diag([mirror, 1.0]))
@@ -125,7 +125,7 @@ def hits(first: int, queries: torch.Tensor, answers: torch.Tensor, base: torch.T
 
     Args:
         first: Position of the block's first image.
-        queries: (48, R, 88) vectors of the block.
+        queries: (72, R, 88) vectors of the block.
         answers: (R, K) int64 positions of neighbours; negative for none.
         base: (N, 88) vectors of all images.
     """

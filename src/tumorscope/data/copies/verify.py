@@ -35,10 +35,21 @@ DETAIL = 2.0
 """Deviation of fine detail, in gray levels of the thumbnail, from which a place counts fully as textured."""
 MIN_TEXTURE = 0.05
 """Share of the picture that must be textured in both and overlap; below, there is nothing to compare."""
-NEAR = 0.83
-"""Score from which a pair is one picture."""
-PATIENT_LIKELY = 0.6
-"""Score from which a pair is likely of one patient."""
+NEAR = 0.85
+"""Score from which a pair is one picture. Of 20,000 scored pairs in 7,020 brain slices, neighbouring slices
+ended at 0.80 (one pair of slices at 0.845, twice), while re-encoded, mirrored and resized copies began at 0.95;
+between lie copies that were sharpened or clipped: 60 of 60 looked at between 0.80 and 0.90 were copies."""
+ALIKE = 0.75
+"""Score from which pictures in any position are likely of one patient: 60 of 60 pairs looked at between 0.74
+and 0.83 were neighbouring slices or sharpened copies; from 0.60 to 0.74 about 10 of 30 were different people."""
+ALIKE_IN_PLACE = 0.4
+"""The same for pictures that registration left in place. Slices of one volume share their frame, pictures of
+two people do not: of adjacent file numbers with scores of 0.3 to 0.7, 90% moved by less than `IN_PLACE_SHIFT`; of
+pairs from different classes, hardly any. 72 of 72 pairs looked at between 0.3 and 0.5 showed one patient."""
+IN_PLACE_SHIFT = 0.015
+"""Shift, in half sides, up to which a picture is in place."""
+IN_PLACE_STRETCH = 0.03
+"""Largest entry by which the map may differ from a mirroring or quarter turn to be in place."""
 EARLY_KEEP = 0.68
 """Correlation of quarter-size pictures after registration below which a guess is dropped."""
 COARSE_KEEP = 0.78
@@ -70,6 +81,15 @@ def plausible(maps: torch.Tensor) -> torch.Tensor:
     high = (half_square + spread).sqrt()
     low = area / high.clamp_min(1e-6)
     return (low > 0.65) & (high < 1.55) & (high < 1.4 * low)
+
+
+def in_place(maps: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """(P,) bool: the (P, 2, 3) maps are mirrorings and quarter turns about the middle, and hardly anything else."""
+    linear = maps[:, :, :2]
+    rounded = np.rint(linear)
+    one_each = (np.abs(rounded).sum(1) == 1).all(1) & (np.abs(rounded).sum(2) == 1).all(1)
+    still = np.abs(linear - rounded).max((1, 2), initial=0.0) <= IN_PLACE_STRETCH
+    return one_each & still & (np.abs(maps[:, :, 2]).max(1, initial=0.0) <= IN_PLACE_SHIFT)
 
 
 def agreement(fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
