@@ -184,3 +184,12 @@ def test_the_offline_test_can_fail() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert "network used" in done.stderr
+
+
+def test_claims() -> None:
+    code, out = call("claim", "--accuracy", "0.9996", "--n", "1311", "--json")
+    assert code == 1
+    assert json.loads(out)["possible"] is False
+    code, out = call("claim", "--accuracy", "0.86", "--n", "78")
+    assert code == 0
+    assert out.strip()

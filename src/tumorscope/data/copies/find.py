@@ -122,7 +122,8 @@ def _as_pairs(
     low, high = np.minimum(first, second), np.maximum(first, second)
     for row, value in enumerate(score[keep].tolist()):
         kind: CopyKind = "near" if value >= NEAR else "patient-likely"
-        turn = round(float(degrees[row]), 1) + 0.0
+        turn = round(float(degrees[row]), 1)
+        turn = 180.0 if turn <= -180.0 else turn + 0.0
         yield Pair(int(low[row]), int(high[row]), kind, round(value, 4), bool(mirrored[row]), turn)
 
 

@@ -23,7 +23,7 @@ class Pair:
         b: Position of the second.
         kind: "exact" (same file), "pixels" (same decoded picture), "near" (the same picture after re-encoding,
             resizing, change of brightness, small crop, shift or rotation, quarter turns, mirroring),
-            "patient-likely" (another picture that is alike, such as a neighbouring slice of the same volume).
+            "patient-likely" (another picture of the same person, such as a neighbouring slice of the volume).
         score: 0..1, the share of the textured area where the registered pictures agree; 1 for identical ones.
         mirrored: True if b shows a mirrored.
         rotation_deg: Counter-clockwise turn, -180..180, that leads from a (mirrored left to right first, if

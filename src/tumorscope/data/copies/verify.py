@@ -88,8 +88,10 @@ def in_place(maps: NDArray[np.float32]) -> NDArray[np.bool_]:
     linear = maps[:, :, :2]
     rounded = np.rint(linear)
     one_each = (np.abs(rounded).sum(1) == 1).all(1) & (np.abs(rounded).sum(2) == 1).all(1)
-    still = np.abs(linear - rounded).max((1, 2), initial=0.0) <= IN_PLACE_STRETCH
-    return one_each & still & (np.abs(maps[:, :, 2]).max(1, initial=0.0) <= IN_PLACE_SHIFT)
+    stretch = np.abs(linear - rounded).max((1, 2), initial=0.0)
+    shift = np.abs(maps[:, :, 2]).max(1, initial=0.0)
+    still: NDArray[np.bool_] = one_each & (stretch <= IN_PLACE_STRETCH) & (shift <= IN_PLACE_SHIFT)
+    return still
 
 
 def agreement(fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:

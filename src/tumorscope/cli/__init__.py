@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import enum
-import json
 import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from tumorscope import __version__
+from tumorscope.cli import claims, datasets, recipes
+from tumorscope.cli.common import Data, Json, Out, Sets, load_data, say_json, stderr
 from tumorscope.core.errors import TumorscopeError, UsageError
 
 app = typer.Typer(
@@ -23,17 +23,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-recipes_app = typer.Typer(no_args_is_help=True, help="Shipped recipes: list, show, copy, check.")
-datasets_app = typer.Typer(no_args_is_help=True, help="Public data sets and folder layouts.")
-app.add_typer(recipes_app, name="recipes")
-app.add_typer(datasets_app, name="datasets")
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
-Data = Annotated[
-    str, typer.Option("--data", "-d", help="Folder, table, .npz, MedMNIST name, or phantom[:key=value,...].")
-]
-Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new or empty.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override a recipe key: KEY=VALUE.")]
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(datasets.app, name="datasets")
+app.command()(claims.claim)
 
 
 class Policy(enum.StrEnum):
@@ -41,26 +33,6 @@ class Policy(enum.StrEnum):
 
     OFFICIAL = "official"
     GROUPED = "grouped"
-
-
-def stderr() -> Console:
-    """Where everything but results goes."""
-    return Console(stderr=True, soft_wrap=True)
-
-
-def say_json(value: Any) -> None:
-    """One JSON value on standard output."""
-    from tumorscope.core.files import plain
-
-    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
-
-
-def _load(data: str, positive: str | None = None) -> Any:
-    from tumorscope.core.screen import bar
-    from tumorscope.data.load import load
-
-    with bar(stderr(), "read") as progress:
-        return load(data, positive=positive, progress=progress)
 
 
 def _version(value: bool) -> None:
@@ -89,7 +61,7 @@ def demo(out: Out = Path("runs/demo"), json_: Json = False) -> None:
         folder = out.with_name(f"{out.name}-{number}")
         number += 1
     api.quiet_threads()
-    manifest = _load("phantom")
+    manifest = load_data("phantom")
     command = api.rebuild_command("demo", "phantom", ())
     api.train("demo", manifest, out=folder, command=command, console=stderr())
     _finish(folder, json_)
@@ -118,7 +90,7 @@ def train(
     if positive is not None:
         overrides.append(f'data.positive="{positive}"')
     load_recipe(recipe, overrides)
-    manifest = _load(data, positive)
+    manifest = load_data(data, positive)
     command = api.rebuild_command(recipe, data, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats)
     folder = api.train(
         recipe,
@@ -204,7 +176,7 @@ def evaluate(
         mapping[source] = target
     if data is not None:
         api.quiet_threads()
-    manifest = None if data is None else _load(data)
+    manifest = None if data is None else load_data(data)
     result = api.evaluate(run, manifest, name=name, part=part, mapping=mapping, console=stderr())
     if json_:
         say_json(result)
@@ -237,105 +209,6 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder or folder of a s
     typer.echo(str(api.report(run).resolve()))
 
 
-@recipes_app.command("list")
-def recipes_list(json_: Json = False) -> None:
-    """Names and titles of the shipped recipes."""
-    from tumorscope.training.recipe import load_recipe, shipped_recipes
-
-    rows = [load_recipe(name) for name in shipped_recipes()]
-    if json_:
-        say_json([{"name": r.name, "title": r.title, "reproduces": r.reproduces} for r in rows])
-        return
-    width = max(len(r.name) for r in rows)
-    for r in rows:
-        typer.echo(f"{r.name:{width}}  {r.title}")
-
-
-@recipes_app.command("show")
-def recipes_show(recipe: str) -> None:
-    """Print a recipe as it is written."""
-    from tumorscope.training.recipe import recipe_text
-
-    typer.echo(recipe_text(recipe), nl=False)
-
-
-@recipes_app.command("copy")
-def recipes_copy(recipe: str, to: Annotated[Path, typer.Argument(help="File to write.")]) -> None:
-    """Copy a shipped recipe to a file of your own."""
-    from tumorscope.core.files import write_text
-    from tumorscope.training.recipe import recipe_text
-
-    text = recipe_text(recipe)
-    if to.exists():
-        raise UsageError("the file exists", where=to, fix="choose another name, or remove it first")
-    typer.echo(str(write_text(to, text)))
-
-
-@recipes_app.command("check")
-def recipes_check(recipe: str, set_: Sets = None) -> None:
-    """Check a recipe; every mistake is shown at once."""
-    from tumorscope.training.recipe import load_recipe
-
-    checked = load_recipe(recipe, set_ or ())
-    typer.echo(f"{checked.name}: fine, {len(checked.stage)} stage(s), sha256 {checked.sha256[:12]}")
-
-
-@datasets_app.command("list")
-def datasets_list(json_: Json = False) -> None:
-    """Data sets that are catalogued."""
-    from tumorscope import api
-
-    rows = api.datasets()
-    if json_:
-        say_json(rows)
-        return
-    for row in rows:
-        typer.echo(f"{row['flag']:16} {row['title']}, {row['modality']}, {sum(row['images'].values()):,} images")
-
-
-@datasets_app.command("layouts")
-def datasets_layouts() -> None:
-    """Folder and file layouts that are recognised."""
-    from tumorscope.data.load import LAYOUTS
-
-    typer.echo(LAYOUTS)
-
-
-@datasets_app.command("fetch")
-def datasets_fetch(
-    name: str,
-    size_px: Annotated[int, typer.Option("--size", help="Side of the images in pixels.")] = 28,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the file.")] = None,
-) -> None:
-    """Download a data set, with checksum. This and weights = "imagenet" are all that ever goes out."""
-    from tumorscope.core.screen import bar
-    from tumorscope.data.datasets import fetch
-
-    with bar(stderr(), f"fetch {name}") as progress:
-        typer.echo(str(fetch(name, size_px=size_px, out=out, progress=progress)))
-
-
-@datasets_app.command("show")
-def datasets_show(data: Annotated[str, typer.Argument(help="As for train --data.")], json_: Json = False) -> None:
-    """Say how a folder is read: layout, classes, parts, exclusions and findings."""
-    manifest = _load(data)
-    if json_:
-        say_json(manifest.describe())
-        return
-    typer.echo(manifest.summary)
-    for part, counts in manifest.counts().items():
-        typer.echo(f"  {part:6} " + ", ".join(f"{label} {n:,}" for label, n in counts.items()))
-    copies = len(manifest) - len({r.pixels_sha256 for r in manifest.records})
-    if copies:
-        typer.echo(f"  {copies:,} images show the same pixels as another one; `train` and `split` keep them together")
-    for finding in manifest.findings:
-        typer.echo(f"  {finding.code} {finding.severity}: {finding.title}: {finding.detail}")
-    for exclusion in manifest.exclusions[:20]:
-        typer.echo(f"  excluded {exclusion.path!r}: {exclusion.reason}, {exclusion.detail}")
-    if len(manifest.exclusions) > 20:
-        typer.echo(f"  … and {len(manifest.exclusions) - 20} more exclusions; --json lists all")
-
-
 @app.command()
 def split(
     data: Annotated[str, typer.Argument(help="As for train --data.")],
@@ -348,7 +221,7 @@ def split(
     """Make a split that exact copies and patients never cross, as a file for `train --split`."""
     from tumorscope.data.split import make_split
 
-    manifest = _load(data)
+    manifest = load_data(data)
     made = make_split(manifest, seed=seed, policy=policy.value, val_fraction=val_fraction, test_fraction=test_fraction)
     made.save(out)
     typer.echo(f"{made.note or 'parts as the data has them'}; sha256 {made.sha256[:12]}")

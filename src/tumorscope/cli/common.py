@@ -1,0 +1,41 @@
+"""What every verb shares: options, the console for everything but results, JSON output, reading data."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tumorscope.data.manifest import Manifest
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
+Data = Annotated[
+    str, typer.Option("--data", "-d", help="Folder, table, .npz, MedMNIST name, or phantom[:key=value,...].")
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new or empty.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override a recipe key: KEY=VALUE.")]
+
+
+def stderr() -> Console:
+    """Where everything but results goes."""
+    return Console(stderr=True, soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """One JSON value on standard output."""
+    from tumorscope.core.files import plain
+
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+
+
+def load_data(data: str, positive: str | None = None) -> Manifest:
+    """The manifest of what `--data` names, with a bar while it is read."""
+    from tumorscope.core.screen import bar
+    from tumorscope.data.load import load
+
+    with bar(stderr(), "read") as progress:
+        return load(data, positive=positive, progress=progress)
