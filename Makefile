@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 export OMP_WAIT_POLICY = passive
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
+.DELETE_ON_ERROR:
 .PHONY: demo test check bench docs clean install install-test
 
 install: $(VENV)/.installed

@@ -187,18 +187,26 @@ def planted(
     return table
 
 
-def scaling(thumbs: Pixels, sizes: list[int], *, seed: int) -> list[dict[str, float]]:
-    """Time and memory of the search in sets of made-up pictures: blends of two real ones, slightly moved."""
+def scaling(
+    thumbs: Pixels, copies: Pixels, sizes: list[int], *, seed: int, background: Pixels
+) -> list[dict[str, float]]:
+    """Time, memory and recall of the search among made-up pictures: blends of two real ones, slightly moved.
+
+    `thumbs` and their changed `copies` lie at the start of every set; the share of them that become
+    candidates is the recall.
+    """
     table = []
+    n = len(thumbs)
     for size in sorted(sizes):
         rng = np.random.default_rng(seed)
         made = np.empty((size, *thumbs.shape[1:]), np.uint8)
         for start in range(0, size, 4096):
             count = min(4096, size - start)
-            one, two = thumbs[rng.integers(len(thumbs), size=(2, count))]
-            share = rng.uniform(0.2, 0.8, (count, 1, 1))
+            one, two = background[rng.integers(len(background), size=(2, count))]
+            share = rng.uniform(0.2, 0.8, (count, 1, 1)).astype(np.float32)
             blend = one * share + np.roll(two, tuple(rng.integers(-3, 4, 2)), (1, 2)) * (1 - share)
             made[start : start + count] = blend.astype(np.uint8)
+        made[:n], made[n : 2 * n] = thumbs, copies
         begin, cpu = time.perf_counter(), time.process_time()
         found = find_candidates(made)
         row = {
@@ -206,6 +214,7 @@ def scaling(thumbs: Pixels, sizes: list[int], *, seed: int) -> list[dict[str, fl
             "seconds": round(time.perf_counter() - begin, 1),
             "cpu_seconds": round(time.process_time() - cpu, 1),
             "candidates": len(found.a),
+            "recall": round(float(((found.b - found.a == n) & (found.a < n)).sum()) / n, 4),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         }
         print(row, file=sys.stderr, flush=True)
@@ -228,10 +237,9 @@ def main() -> None:
     print(json.dumps(whole), file=sys.stderr, flush=True)
     result: dict[str, Any] = {"whole_set": whole}
     groups = group(len(paths), pairs)
+    _, first = np.unique(groups, return_index=True)
+    chosen = np.sort(np.random.default_rng(options.seed).permutation(first)[: options.n or 500])
     if options.n:
-        _, first = np.unique(groups, return_index=True)
-        rng = np.random.default_rng(options.seed)
-        chosen = np.sort(rng.permutation(first)[: options.n])
         result["planted"] = planted(
             [paths[i] for i in chosen],
             items.thumbs[chosen],
@@ -240,7 +248,13 @@ def main() -> None:
             seed=options.seed,
         )
     if options.scale:
-        result["scaling"] = scaling(items.thumbs, options.scale, seed=options.seed)
+        few = chosen[: min(500, min(options.scale) // 4)]
+        rng = np.random.default_rng(options.seed)
+        change = CHANGES["mirror + resize + brightness + re-encode"][0]
+        changed = np.stack([describe(change(decode(paths[i])[2], rng)) for i in few])
+        result["scaling"] = scaling(
+            items.thumbs[few], changed, options.scale, seed=options.seed, background=items.thumbs
+        )
     print(json.dumps(result, indent=2))
     if options.json:
         write_json(options.json, result)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -124,6 +125,8 @@ def test_version_help_and_lists() -> None:
         (["evaluate", "no-such-run"], 2, "no evaluation.json"),
         (["compare", "no-such-run", "other"], 2, "no predictions.csv"),
         (["compare", "run", "./run"], 2, "named twice"),
+        (["train", "demo", "--data", "phantom", "--out", "/dev/null"], 2, "names a file"),
+        (["demo", "--out", "/dev/null"], 2, "names a file"),
         (["recipes", "copy", "demo", "/dev/null"], 2, "file exists"),
     ],
 )
@@ -193,3 +196,20 @@ def test_claims() -> None:
     code, out = call("claim", "--accuracy", "0.86", "--n", "78")
     assert code == 0
     assert out.strip()
+
+
+def test_ctrl_c_in_training_says_how_to_go_on(workplace: Path) -> None:
+    """A real interrupt in the middle of an epoch: exit code 130, a hint, and a run that resumes."""
+    out = workplace / "interrupted"
+    arguments = ["train", workplace / "tiny.toml", "-d", workplace / "scans", "-o", out, "-s", "stage.all.epochs=400"]
+    command = [sys.executable, "-m", "tumorscope", *map(str, arguments)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if "  2/400" in line:
+                process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130, lines
+    assert any("--resume" in line for line in lines)
+    assert (out / "checkpoint.pt").is_file()

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -85,9 +86,8 @@ def train(
     given: Split | None = None if split is None else load_split(Path(split), manifest)
     folder = Path(out)
     if command is None:
-        command = rebuild_command(
-            recipe, str(manifest.root), overrides, split=split, seeds=seeds, folds=folds, repeats=repeats
-        )
+        source = str(data.root) if isinstance(data, Manifest) else str(data)
+        command = rebuild_command(recipe, source, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats)
     common: dict[str, Any] = {"command": command, "split": given, "resume": resume, "console": console}
     if repetition.single:
         train_one(checked, manifest, out=folder, **common)
@@ -182,13 +182,19 @@ def evaluate(
     result = evaluate_on(
         folder,
         manifest,
-        name=name or (manifest.layout if manifest.layout == "phantom" else manifest.root.name) or manifest.info.name,
+        name=name or _plain_name("phantom" if manifest.layout == "phantom" else manifest.root.name, part),
         part=part,
         mapping=mapping,
         console=console,
     )
     report(folder)
     return result
+
+
+def _plain_name(text: str, part: str) -> str:
+    """`text` as a folder name, with the part where it is not all of the data."""
+    name = re.sub(r"[^\w.-]+", "-", text).strip("-.")[:60] or "data"
+    return name if part == "all" else f"{name}-{part}"
 
 
 def compare(runs: Sequence[PathLike], *, reference: PathLike | None = None) -> tuple[Comparison, ...]:

@@ -40,3 +40,10 @@ def test_hash_and_npz_depend_on_content_alone(tmp_path: Path) -> None:
     path = tmp_path / "f"
     path.write_bytes(b"abc")
     assert sha256_file(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_names_that_are_no_utf8_survive_json(tmp_path: Path) -> None:
+    name = b"scan \xff.png".decode("utf-8", "surrogateescape")
+    path = write_json(tmp_path / "v.json", {name: [name, "ü"]})
+    assert read_json(path) == {name: [name, "ü"]}
+    path.read_bytes().decode("utf-8")  # valid UTF-8 for every other reader

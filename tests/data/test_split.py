@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import (
     crossing_copies,
+    crossing_patients,
     exact_groups,
     load_split,
     make_folds,
@@ -72,6 +74,22 @@ def test_official_test_part_is_kept_and_its_copies_are_named(official: Manifest)
     assert crossing_copies(official, split) == ("Testing/left/leak.png",)
     remade = make_split(official, seed=0, policy="grouped")
     assert crossing_copies(official, remade) == ()
+
+
+def test_patients_across_an_official_split_are_named(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "scans", per_class=8)
+    rows = ["path,label,split,patient"]
+    for i, file in enumerate(sorted(root.rglob("*.png"))):
+        rows.append(f"{file.relative_to(root)},{file.parent.name},{('train', 'test')[i % 2]},p{i // 2}")
+    (root / "images.csv").write_text("\n".join(rows))
+    manifest = load(root)
+    split = make_split(manifest, seed=0)
+    assert len(crossing_patients(manifest, split)) == 12
+    assert crossing_patients(manifest, make_split(manifest, seed=0, policy="grouped")) == ()
+
+
+def test_the_positive_class_does_not_change_what_the_data_is(flat: Manifest) -> None:
+    assert replace(flat, positive="left").sha256 == flat.sha256
 
 
 def test_folds_cover_every_image_once(flat: Manifest) -> None:

@@ -92,8 +92,10 @@ def test_a_new_head_on_pretrained_features_starts_near_chance(tmp_path: Path, ou
     save_file(timm.create_model("tf_efficientnet_lite0", num_classes=7).state_dict(), path)
     built = build_model("tf_efficientnet_lite0", outputs=outputs, channels=1, size_px=64, weights=str(path))
     head = built.module.get_submodule("classifier")
-    features = torch.rand(8, 1280) * 6  # ReLU6 features at their largest
-    assert float(head(features).detach().abs().max()) < 3
+    features = torch.rand(8, 1280, generator=torch.Generator().manual_seed(0)) * 6  # ReLU6 features at their largest
+    torch.manual_seed(0)
+    usual = timm.create_model("tf_efficientnet_lite0", num_classes=outputs).get_classifier()
+    assert float(head(features).detach().abs().max()) < 8 < float(usual(features).detach().abs().max())
 
 
 @pytest.fixture
@@ -143,3 +145,18 @@ def test_no_hub_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(ResourceError, match="could not be had"):
         build_model("resnet18", outputs=2, channels=1, size_px=64, weights="imagenet")
+
+
+@pytest.mark.parametrize("name", ["resnetv2_50x1_bit", "resnet50_gn"])
+def test_stems_that_cannot_be_folded_exactly_are_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(timm.create_model(name).state_dict(), path)
+    with pytest.raises(UsageError, match="cannot be folded"):
+        build_model(name, outputs=2, channels=1, size_px=64, weights=str(path))
+
+
+def test_models_without_one_classifier_and_wrong_tags_are_refused() -> None:
+    with pytest.raises(UsageError, match="no single classification layer"):
+        build_model("deit_tiny_distilled_patch16_224", outputs=2, channels=1, size_px=224)
+    with pytest.raises(UsageError, match="pretrained tag"):
+        build_model("resnet18.nope", outputs=2, channels=1, size_px=64)

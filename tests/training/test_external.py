@@ -51,6 +51,10 @@ def test_class_names_are_mapped_or_refused(run: Run, tmp_path: Path) -> None:
     result = evaluate_on(run.folder, other, name="x", mapping={"nothing": "none"}, console=QUIET)
     assert result["classes"] == ["left", "none", "right"]
     with pytest.raises(UsageError, match="no test part"):
-        evaluate_on(run.folder, other, name="x", part="test", mapping={"nothing": "none"}, console=QUIET)
+        evaluate_on(run.folder, other, name="y", part="test", mapping={"nothing": "none"}, console=QUIET)
+    with pytest.raises(UsageError, match="--map names classes"):
+        evaluate_on(run.folder, other, name="y", mapping={"nothing": "none", "typo": "left"}, console=QUIET)
+    with pytest.raises(UsageError, match="nothing was overwritten"):
+        evaluate_on(run.folder, other, name="x", part="train", mapping={"nothing": "none"}, console=QUIET)
     with pytest.raises(UsageError, match="folder name"):
         evaluate_on(run.folder, other, name="../x", mapping={"nothing": "none"}, console=QUIET)

@@ -116,3 +116,16 @@ def test_unknown_recipe_names_the_nearest(tmp_path: Path) -> None:
     broken.write_text("name = ")
     with pytest.raises(UsageError, match="not valid TOML"):
         load_recipe(str(broken))
+
+
+def test_the_order_of_stages_is_part_of_the_hash() -> None:
+    recipe = load_recipe("brain-mri-yesno-resnet50")
+    swapped = recipe.model_copy(update={"stage": dict(reversed(recipe.stage.items()))})
+    assert swapped.sha256 != recipe.sha256
+
+
+def test_text_that_is_not_utf8_is_a_usage_error(tmp_path: Path) -> None:
+    path = tmp_path / "latin.toml"
+    path.write_bytes("title = 'Kopfhörer'".encode("latin-1"))
+    with pytest.raises(UsageError, match="not UTF-8"):
+        load_recipe(str(path))

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from tests.scans import class_folders
 from tests.training.test_run import recipe
-from tumorscope.core.errors import UsageError
+from tumorscope.core.errors import IntegrityError, UsageError
 from tumorscope.core.files import read_json
 from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
@@ -62,6 +62,17 @@ def test_seeds_share_the_split_and_a_killed_series_goes_on(
         train_repeated(*arguments, out=out, command="c", console=QUIET)
     first = (out / "seed-0" / "run.json").stat().st_mtime_ns
     monkeypatch.setattr(module, "train", train)
+    (out / "seed-1").mkdir()
+    (out / "seed-1" / "split.json").write_text("{}")  # killed before the first checkpoint
+    with pytest.raises(IntegrityError, match="another recipe"):
+        train_repeated(
+            recipe(stage=SHORT, train={"batch_size": 8}),
+            *arguments[1:],
+            out=out,
+            command="c",
+            console=QUIET,
+            resume=True,
+        )
     with pytest.raises(UsageError, match="not empty"):
         train_repeated(*arguments, out=out, command="c", console=QUIET)
     summary = train_repeated(*arguments, out=out, command="c", console=QUIET, resume=True)

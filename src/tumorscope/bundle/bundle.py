@@ -182,10 +182,17 @@ def load_bundle(folder: Path) -> Bundle:
             where=path,
             fix="get the bundle again; a card is not edited by hand",
         )
-    model = build_model(**card.architecture)
     from safetensors.torch import load_file
 
-    model.module.load_state_dict(load_file(folder / "model.safetensors"))
+    try:
+        model = build_model(**card.architecture)
+        model.module.load_state_dict(load_file(folder / "model.safetensors"))
+    except (RuntimeError, TypeError) as error:
+        raise IntegrityError(
+            f"the weights do not fit the architecture of the card: {str(error).splitlines()[0][:160]}",
+            where=folder,
+            fix=f"use the timm version of the card: {card.versions.get('timm')}",
+        ) from error
     model.module.eval()
     with np.load(folder / "probe.npz", allow_pickle=False) as probe:
         images, expected_logits = probe["images"], probe["logits"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import io
+import json
 import os
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import typer
 from tumorscope import __version__
 from tumorscope.cli import claims, datasets, recipes
 from tumorscope.cli.common import Data, Json, Out, Sets, load_data, say_json, stderr
-from tumorscope.core.errors import TumorscopeError, UsageError
+from tumorscope.core.errors import ResourceError, TumorscopeError, UsageError
 
 app = typer.Typer(
     name="tumorscope",
@@ -26,6 +28,10 @@ app = typer.Typer(
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(datasets.app, name="datasets")
 app.command()(claims.claim)
+
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
 
 
 class Policy(enum.StrEnum):
@@ -55,7 +61,9 @@ def demo(out: Out = Path("runs/demo"), json_: Json = False) -> None:
     """Train the small demo network on the embedded phantom set and write its report."""
     from tumorscope import api
 
-    folder = out
+    if out.exists() and not out.is_dir():
+        raise UsageError("--out names a file", expected="a folder", where=out, fix="choose another name")
+    folder = out = out.resolve()
     number = 2
     while folder.exists() and any(folder.iterdir()):
         folder = out.with_name(f"{out.name}-{number}")
@@ -88,7 +96,7 @@ def train(
     api.quiet_threads()
     overrides = list(set_ or ())
     if positive is not None:
-        overrides.append(f'data.positive="{positive}"')
+        overrides.append(f"data.positive={json.dumps(positive, ensure_ascii=False)}")
     load_recipe(recipe, overrides)
     manifest = load_data(data, positive)
     command = api.rebuild_command(recipe, data, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats)
@@ -214,9 +222,9 @@ def split(
     data: Annotated[str, typer.Argument(help="As for train --data.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Split file to write (.json).")],
     policy: Annotated[Policy, typer.Option(help="Keep official parts, or make all anew.")] = Policy.OFFICIAL,
-    seed: Annotated[int, typer.Option(help="Root of every random choice.")] = 0,
-    val_fraction: Annotated[float, typer.Option(help="Share of training that becomes validation.")] = 0.15,
-    test_fraction: Annotated[float, typer.Option(help="Share that becomes test where needed.")] = 0.2,
+    seed: Annotated[int, typer.Option(help="Root of every random choice.", min=0)] = 0,
+    val_fraction: Annotated[float, typer.Option(help="Validation share of training.", min=0.01, max=0.5)] = 0.15,
+    test_fraction: Annotated[float, typer.Option(help="Test share where none is given.", min=0.01, max=0.9)] = 0.2,
 ) -> None:
     """Make a split that exact copies and patients never cross, as a file for `train --split`."""
     from tumorscope.data.split import make_split
@@ -248,6 +256,10 @@ def doctor(json_: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; errors a user can cause are printed without a traceback."""
+    # file names may hold bytes that are no UTF-8: they are shown escaped instead of ending the program
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     if os.environ.get("TUMORSCOPE_TRACEBACK"):
         app()
         return
@@ -256,9 +268,14 @@ def main() -> None:
     except TumorscopeError as error:
         stderr().print(f"[red]error:[/red] {_escape(str(error))}", highlight=False)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        stderr().print("stopped; --resume goes on from the last finished epoch", highlight=False)
-        sys.exit(130)
+    except OSError as error:
+        text = f"the operating system refused: {error}\n  fix: check the rights of that place and the space on its disk"
+        stderr().print(f"[red]error:[/red] {_escape(text)}", highlight=False)
+        sys.exit(ResourceError.exit_code)
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            stderr().print("stopped; --resume goes on from the last finished epoch", highlight=False)
+        raise
 
 
 def _escape(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,9 +26,9 @@ def stderr() -> Console:
 
 def say_json(value: Any) -> None:
     """One JSON value on standard output."""
-    from tumorscope.core.files import plain
+    from tumorscope.core.files import json_text
 
-    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json_text(value))
 
 
 def load_data(data: str, positive: str | None = None) -> Manifest:

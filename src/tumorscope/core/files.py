@@ -92,9 +92,15 @@ def write_text(path: Path, text: str) -> Path:
     return write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
+def json_text(value: Any) -> str:
+    r"""Indented JSON with a line end; bytes of a file name that are no UTF-8 become their JSON escape (\udcff)."""
+    text = json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n"
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def write_json(path: Path, value: Any) -> Path:
     """Write `value` as indented JSON to `path` atomically and return `path`."""
-    return write_text(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
+    return write_bytes(path, json_text(value).encode("utf-8"))
 
 
 def read_json(path: Path) -> Any:

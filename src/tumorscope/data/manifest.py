@@ -106,7 +106,7 @@ class Manifest:
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of what was used: classes, positive class and every record."""
+        """Hash of what was used: classes and every record; the positive class is the recipe's to name."""
         rows = [
             (
                 r.path,
@@ -118,7 +118,7 @@ class Manifest:
             )
             for r in self.records
         ]
-        return sha256_value({"classes": self.classes, "positive": self.positive, "rows": rows})
+        return sha256_value({"classes": self.classes, "positive": None, "rows": rows})
 
     @cached_property
     def targets(self) -> Targets:

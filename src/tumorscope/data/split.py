@@ -1,8 +1,9 @@
-"""Splits that copies and patients never cross, as a value with a hash, kept in a JSON file.
+"""Splits as a value with a hash, kept in a JSON file; copies and patients never cross a split that is made here.
 
 In: a Manifest and a seed. Out: a `Split` that assigns each image to train, val, test or nothing. Official test
-folders are kept as they are; what is made here (validation, and test where there is none) is stratified by class
-and respects groups: images with equal bytes, equal pixels or the same patient stay together.
+folders are kept as they are, and what crosses them is named; what is made here (validation, and test where there is
+none) is stratified by class and respects groups: images with equal bytes, equal pixels or the same patient stay
+together.
 """
 
 from __future__ import annotations
@@ -170,6 +171,13 @@ def crossing_copies(manifest: Manifest, split: Split) -> tuple[str, ...]:
     )
 
 
+def crossing_patients(manifest: Manifest, split: Split) -> tuple[str, ...]:
+    """Test images of a patient who also stands in train or val, sorted by path; possible with official parts only."""
+    parts = split.assignment
+    seen = {r.patient for r in manifest.records if r.patient and parts.get(r.path) in ("train", "val")}
+    return tuple(r.path for r in manifest.records if parts.get(r.path) == "test" and r.patient in seen)
+
+
 def _take(
     candidates: NDArray[np.int64],
     targets: NDArray[np.int64],
@@ -192,7 +200,14 @@ def _take(
             taken += members[group]
             for c, s in zip(labels.tolist(), sizes.tolist(), strict=True):
                 have[c] += s
-    return np.array(sorted(taken), dtype=np.int64)
+    # where every group of a class is larger than its share, the smallest one is taken rather than none
+    for c in [c for c, n in have.items() if n == 0]:
+        fitting = [
+            g for g, rows in members.items() if any(targets[i] == c for i in rows) and not set(rows) & set(taken)
+        ]
+        if len(fitting) > 1:
+            taken += members[min(fitting, key=lambda g: (len(members[g]), g))]
+    return np.array(sorted(set(taken)), dtype=np.int64)
 
 
 def make_split(

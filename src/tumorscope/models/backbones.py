@@ -37,12 +37,9 @@ def fold_stem(model: nn.Module, conv_name: str, mean: tuple[float, ...], std: tu
         The one-channel normalisation that goes with the folded stem.
     """
     conv = model.get_submodule(conv_name)
-    if not isinstance(conv, nn.Conv2d) or conv.in_channels != 3:
-        raise UsageError(
-            f"the stem {conv_name!r} is not a three-channel convolution",
-            where="[image] channels",
-            fix="set channels = 3 for this model",
-        )
+    # subclasses may treat their weights by channel (weight standardisation), so only plain ones are folded
+    if type(conv).__name__ not in ("Conv2d", "Conv2dSame") or not isinstance(conv, nn.Conv2d) or conv.in_channels != 3:
+        raise _unfoldable(conv_name)
     m, s = sum(mean) / 3, sum(std) / 3
     weight = conv.weight.detach()
     factors = torch.tensor([s / v for v in std], dtype=weight.dtype)
@@ -69,7 +66,16 @@ def _absorb(model: nn.Module, conv_name: str, conv: nn.Conv2d, constant: Tensor)
             return
         if isinstance(module, nn.Conv2d):
             break
-    conv.bias = nn.Parameter(constant)
+    raise _unfoldable(conv_name)
+
+
+def _unfoldable(conv_name: str) -> UsageError:
+    return UsageError(
+        f"the stem {conv_name!r} of this network cannot be folded for gray images",
+        expected="a plain three-channel convolution, followed by batch norm or with a bias",
+        where="[image] channels",
+        fix="--set image.channels=3",
+    )
 
 
 def build_backbone(
@@ -111,6 +117,13 @@ def build_backbone(
         model = _create(timm, name, arguments, size_px=size_px, pretrained=weights == "imagenet")
     config: dict[str, Any] = vars(model)["pretrained_cfg"]
     classifier = config["classifier"]
+    if not isinstance(classifier, str) or not classifier:
+        raise UsageError(
+            f"model {name!r} has no single classification layer",
+            expected="a timm model with one classifier",
+            where="[model] name",
+            fix="choose another model",
+        )
     if weights != "none":
         _small_head(model.get_submodule(classifier))
     digest = ""
@@ -166,6 +179,10 @@ def _create(timm: Any, name: str, arguments: dict[str, Any], *, size_px: int, pr
             fix="remove the option",
         ) from error
     except (OSError, RuntimeError) as error:
+        if "pretrained tag" in str(error):
+            raise UsageError(
+                str(error).splitlines()[0], where="[model] name", fix="leave the part after the dot out"
+            ) from error
         if not pretrained:
             raise
         raise ResourceError(

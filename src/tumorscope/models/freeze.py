@@ -47,7 +47,7 @@ def apply_freeze(built: BuiltModel, plan: str) -> int:
 
 
 def set_training_mode(module: nn.Module) -> None:
-    """Training mode for parts with a trainable parameter, evaluation mode for frozen norm and dropout layers."""
+    """Training mode, but evaluation mode for frozen batch norms: their running statistics stay as they are."""
     module.train()
     for part in module.modules():
         parameters = list(part.parameters(recurse=False))

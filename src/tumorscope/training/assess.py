@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.core.files import atomic_path, save_npz, write_json
-from tumorscope.core.types import Probs, SplitName
+from tumorscope.core.types import Probs
 from tumorscope.data.manifest import Manifest
-from tumorscope.data.split import Split, crossing_copies
+from tumorscope.data.split import Split, crossing_copies, crossing_patients
 from tumorscope.evaluation.baselines import histogram_baseline
 from tumorscope.evaluation.evaluation import evaluate
 from tumorscope.evaluation.operating import OperatingPoint
@@ -52,7 +52,7 @@ def open_ledger(folder: Path, *, purpose: str, part: str, n: int, data_sha256: s
 
 
 def predictions_table(
-    manifest: Manifest, split: Split, *, part: SplitName, rows: NDArray[np.int64], probs: Probs
+    manifest: Manifest, split: Split, *, part: str, rows: NDArray[np.int64], probs: Probs
 ) -> Predictions:
     """Predictions of one part; patients, or groups of copies, are what resampling keeps together.
 
@@ -123,6 +123,15 @@ def assess(
         warnings.append(
             f"{len(copies):,} of {len(predictions):,} test images have the same file or pixels in training or "
             "validation: figures on all test images are inflated; read the subset without copies"
+        )
+    patients = set(crossing_patients(manifest, split))
+    if patients:
+        known = np.array([path not in patients for path in predictions.paths])
+        subsets["no patient in training"] = known
+        subsets["patient in training"] = ~known
+        warnings.append(
+            f"{len(patients):,} of {len(predictions):,} test images are of a patient who also stands in training or "
+            "validation: figures on all test images are inflated; read the subset without them"
         )
     evaluation = evaluate(
         predictions,

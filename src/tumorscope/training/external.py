@@ -40,6 +40,14 @@ def relabel(manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, 
     Raises:
         DataError: If a class of the data is none of the model's; names both lists.
     """
+    strangers = sorted(set(mapping) - set(manifest.classes))
+    if strangers:
+        raise UsageError(
+            f"--map names classes that the data does not have: {strangers}",
+            expected=f"some of {list(manifest.classes)}",
+            where="--map",
+            fix="write 'DATA NAME=MODEL NAME'",
+        )
     names = {label: mapping.get(label, label) for label in manifest.classes}
     folded = {c.casefold(): c for c in classes}
     names = {label: name if name in classes else folded.get(name.casefold(), name) for label, name in names.items()}
@@ -87,6 +95,16 @@ def evaluate_on(
         raise UsageError(
             f"cannot use {name!r} as a folder name", where="--name", fix="use letters, digits, dot and dash"
         )
+    folder = run / "evaluations" / name
+    if (folder / "evaluation.json").is_file():
+        before = read_json(folder / "evaluation.json")["provenance"]
+        if (before["hashes"]["evaluated_data"], before["part"]) != (manifest.sha256, part):
+            raise UsageError(
+                f"the run has an evaluation named {name!r}, of other data or another part",
+                where=folder,
+                fix="choose another --name; nothing was overwritten",
+            )
+    evaluated_sha256 = manifest.sha256
     predictor = Predictor.load(run)
     card = predictor.bundle.card
     manifest = replace(relabel(manifest, card.classes, mapping or {}), positive=card.positive)
@@ -106,7 +124,6 @@ def evaluate_on(
             card.preprocessing,
             progress=progress,
         )
-    folder = run / "evaluations" / name
     folder.mkdir(parents=True, exist_ok=True)
     opened = open_ledger(run, purpose=f"evaluate {name}", part=part, n=len(rows), data_sha256=manifest.sha256)
     with bar(console, "predict") as progress:
@@ -119,7 +136,7 @@ def evaluate_on(
         data_sha256=manifest.sha256,
         groups={r.path: int(g) for r, g in zip(manifest.records, groups, strict=True)},
     )
-    predictions = predictions_table(manifest, split, part="test", rows=rows, probs=probs)
+    predictions = predictions_table(manifest, split, part=part, rows=rows, probs=probs)
     files, pixels = seen_in_training(run)
     clean = np.array(
         [manifest.records[i].sha256 not in files and manifest.records[i].pixels_sha256 not in pixels for i in chosen]
@@ -146,7 +163,7 @@ def evaluate_on(
         data_warnings=warnings,
         provenance={
             "run": run_record["recipe"],
-            "hashes": {**run_record["hashes"], "evaluated_data": manifest.sha256},
+            "hashes": {**run_record["hashes"], "evaluated_data": evaluated_sha256},
             "opened": opened,
             "part": part,
         },

@@ -2,7 +2,7 @@
 
 In: a built network, loaders and a recipe. Out: a `FitResult` with the history and the best epoch. After every epoch
 `checkpoint.pt` holds all that the next one needs (weights, optimizer, schedule, history, early-stopping state), so
-that a killed run goes on to the same result as an uninterrupted one.
+that a killed run goes on to the same result as an uninterrupted one (bit for bit on CPU, by test).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import csv
 import io
 import logging
 import math
+import signal
 import time
 import warnings
 from collections.abc import Mapping
@@ -23,7 +24,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from tumorscope.core.errors import IntegrityError
+from tumorscope.core.errors import DataError, IntegrityError
 from tumorscope.core.files import atomic_path, write_text
 from tumorscope.imaging.loader import BatchLoader
 from tumorscope.models.freeze import apply_freeze
@@ -184,7 +185,7 @@ def save_checkpoint(path: Path, state: FitState, module: StageModule, best: Mapp
 
 def _read_checkpoint(path: Path) -> dict[str, Any]:
     try:
-        stored: dict[str, Any] = torch.load(path, weights_only=True)
+        stored: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         Plan(**stored["state"]["plan"])
     except Exception as error:
         raise IntegrityError(
@@ -261,6 +262,7 @@ def fit(
         stored = load_checkpoint(path, recipe_sha256=recipe.sha256, split_sha256=split_sha256)
         state = FitState(**stored["state"])
         network.load_state_dict(stored["network"])
+    resumed = stored is not None
     best: dict[str, Tensor] = dict(stored["best"]) if stored else {}
     stages = list(recipe.stage.items())
     for position, (name, stage) in enumerate(stages):
@@ -268,7 +270,8 @@ def fit(
             continue
         if position > state.stage:
             state.stage, state.epoch, state.waited, state.stop_value, stored = position, 0, 0, None, None
-            network.load_state_dict(best)
+            if best:
+                network.load_state_dict(best)
         if state.epoch >= stage.epochs or name in state.stopped:
             continue
         apply_freeze(built, stage.trainable)
@@ -303,6 +306,13 @@ def fit(
             clip_norm=recipe.train.clip_norm,
         )
         best = keeper.best
+    if not best:
+        raise DataError(
+            f"no epoch gave a finite {recipe.train.monitor}",
+            expected="at least one epoch with a usable validation figure",
+            where="[train] monitor",
+            fix="monitor val_loss, lower the learning rate, or check that validation has every class",
+        )
     network.load_state_dict(best)
     write_text(folder / "metrics.csv", metrics_csv(state.rows))
     return FitResult(
@@ -310,7 +320,7 @@ def fit(
         stages=_stage_summary(recipe, state),
         best_row=state.best_row,
         seconds=state.seconds,
-        resumed=resume and stored is not None,
+        resumed=resumed,
         images_per_epoch=len(train.rows),
         plan=plan,
     )
@@ -357,9 +367,14 @@ def _run_stage(
             gradient_clip_val=clip_norm,
             callbacks=callbacks,
         )
-        trainer.fit(module, train, val)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(module, train, val)
+        except SystemExit:
+            # the trainer turns Ctrl-C into an exit with the signal ignored; the caller decides instead
+            if not trainer.interrupted:
+                raise
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt from None
 
 
 def _stage_summary(recipe: Recipe, state: FitState) -> list[dict[str, Any]]:

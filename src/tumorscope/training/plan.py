@@ -127,7 +127,10 @@ def choose_plan(
         {"key": key, "machine": machine(), "torch": torch.__version__, "candidates": [precisions, formats]}
     )
     if key is not None and (known := _recall(memory).get(identity)):
-        return Plan(**known)
+        try:
+            return Plan(**known)
+        except TypeError:
+            pass  # written by another version: measured again and replaced below
     timings: dict[tuple[Precision, MemoryFormat], float] = {}
     reference = _first_loss(module, images, loss, device)
     rejected = []

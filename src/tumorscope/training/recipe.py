@@ -138,7 +138,7 @@ class Recipe(_Strict):
     @property
     def sha256(self) -> str:
         """Hash of every value that decides something, defaults included; title and origin are text."""
-        return sha256_value(self.model_dump(exclude={"title", "reproduces"}))
+        return sha256_value([self.model_dump(exclude={"title", "reproduces"}), list(self.stage)])
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -157,7 +157,12 @@ def recipe_text(name_or_path: str) -> str:
         return (resources.files("tumorscope") / "recipes" / f"{name_or_path}.toml").read_text("utf-8")
     path = Path(name_or_path).expanduser()
     if path.is_file():
-        return path.read_text("utf-8")
+        try:
+            return path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(
+                f"the recipe is not UTF-8 text: {error.reason}", where=path, fix="save it as UTF-8"
+            ) from error
     close = difflib.get_close_matches(name_or_path, shipped_recipes(), n=1, cutoff=0.4)
     raise UsageError(
         f"no recipe is called {name_or_path!r}, and there is no such file",

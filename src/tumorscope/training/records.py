@@ -13,7 +13,7 @@ from typing import Any
 import tumorscope
 from tumorscope.core.files import write_json
 from tumorscope.data.manifest import Manifest
-from tumorscope.data.split import Split, crossing_copies
+from tumorscope.data.split import Split, crossing_copies, crossing_patients
 from tumorscope.models.freeze import apply_freeze
 from tumorscope.models.registry import BuiltModel
 from tumorscope.training.fit import FitResult
@@ -55,6 +55,7 @@ def write_records(
                 "sha256": split.sha256,
                 "origin": "official" if split.policy == "official" else "made here",
                 "crossing_copies": len(copies),
+                "crossing_patients": len(crossing_patients(manifest, split)),
                 "note": split.note,
             },
         },

@@ -123,6 +123,8 @@ def train_repeated(
         UsageError: If `out` is not empty and `resume` is off.
     """
     console = console or Console(stderr=True)
+    if out.exists() and not out.is_dir():
+        raise UsageError("--out names a file", expected="a folder", where=out, fix="choose another name")
     if not resume and out.exists() and any(out.iterdir()):
         raise UsageError(
             "the output folder is not empty",
@@ -133,9 +135,6 @@ def train_repeated(
     children = _children(resolve(recipe, manifest), manifest, repetition, split)
     for number, child in enumerate(children, start=1):
         folder = out / child.name
-        if (folder / "run.json").is_file():
-            console.print(f"{child.name}: finished before", highlight=False)
-            continue
         console.print(f"\n[bold]{child.name}[/bold] ({number} of {len(children)})", highlight=False)
         train(
             child.recipe,
@@ -143,7 +142,7 @@ def train_repeated(
             out=folder,
             command=command,
             split=child.split,
-            resume=resume and (folder / "checkpoint.pt").is_file(),
+            resume=resume and folder.is_dir() and any(folder.iterdir()),
             console=console,
             stamps=stamps,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tumorscope.core.errors import DataError
 from tumorscope.core.types import Targets
 from tumorscope.data.manifest import Manifest
+from tumorscope.data.medmnist_catalogue import catalogue
 from tumorscope.imaging.preprocess import Preprocessing
 from tumorscope.training.losses import automatic_pos_weight
 from tumorscope.training.plan import Plan
@@ -33,7 +34,7 @@ def resolve(recipe: Recipe, manifest: Manifest) -> Recipe:
             where="[data] positive",
             fix="name one of them, or leave it out with more than two classes",
         )
-    if manifest.layout == "medmnist" and manifest.positive and positive != manifest.positive:
+    if manifest.info.name in catalogue() and manifest.positive and positive != manifest.positive:
         raise DataError(
             f"the recipe says that {positive!r} is the positive class",
             expected=f"{manifest.positive!r}, as the data set's catalogue has it",

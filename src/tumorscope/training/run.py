@@ -18,7 +18,7 @@ from rich.console import Console
 
 from tumorscope.bundle.bundle import Card, save_bundle
 from tumorscope.bundle.predictor import run_network
-from tumorscope.core.errors import UsageError
+from tumorscope.core.errors import IntegrityError, UsageError
 from tumorscope.core.files import read_json, write_text
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Split, make_split
@@ -30,7 +30,7 @@ from tumorscope.imaging.loader import BatchLoader
 from tumorscope.models.freeze import apply_freeze, trainable_names
 from tumorscope.models.registry import BuiltModel, build_model
 from tumorscope.training.assess import assess, open_ledger, predictions_table
-from tumorscope.training.fit import begun_plan, fit
+from tumorscope.training.fit import begun_plan, fit, load_checkpoint
 from tumorscope.training.images import write_images
 from tumorscope.training.losses import Loss, make_loss, outputs_needed
 from tumorscope.training.plan import Plan, choose_plan, machine, versions
@@ -110,6 +110,8 @@ def _build(recipe: Recipe, classes: int) -> tuple[BuiltModel, dict[str, Any]]:
 
 
 def _empty_or_resumable(out: Path, *, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError("--out names a file", expected="a folder", where=out, fix="choose another name")
     if not out.exists() or not any(out.iterdir()):
         if resume:
             raise UsageError("nothing to resume", expected="a run folder", where=out, fix="leave --resume out to start")
@@ -121,6 +123,19 @@ def _empty_or_resumable(out: Path, *, resume: bool) -> None:
             where=out,
             fix="choose another --out, or --resume to go on with a stopped run",
         )
+
+
+def _same_run(out: Path, expected: dict[str, str]) -> None:
+    """Refuse to take a finished run for another one."""
+    found = read_json(out / "run.json")["hashes"]
+    for name, value in expected.items():
+        if found.get(name) != value:
+            raise IntegrityError(
+                f"the finished run was made with another {name}",
+                expected=f"{name} {value[:12]}…, found {str(found.get(name))[:12]}…",
+                where=out,
+                fix="use the same recipe, overrides and data, or train into a new folder",
+            )
 
 
 def train(
@@ -153,9 +168,6 @@ def train(
     """
     console = console or Console(stderr=True)
     _empty_or_resumable(out, resume=resume)
-    if resume and (out / "run.json").is_file():
-        console.print(f"{out}: finished before; nothing is trained again", highlight=False)
-        return Run(out, read_json(out / "evaluation.json"))
     recipe = resolve(recipe, manifest)
     seed = recipe.train.seed
     split = split or make_split(
@@ -164,6 +176,12 @@ def train(
         val_fraction=recipe.data.val_fraction,
         test_fraction=recipe.data.test_fraction,
     )
+    if resume and (out / "run.json").is_file():
+        _same_run(out, {"recipe": recipe.sha256, "split": split.sha256, "data": manifest.sha256})
+        console.print(f"{out}: finished before; nothing is trained again", highlight=False, markup=False)
+        return Run(out, read_json(out / "evaluation.json"))
+    if resume and (out / "checkpoint.pt").is_file():
+        load_checkpoint(out / "checkpoint.pt", recipe_sha256=recipe.sha256, split_sha256=split.sha256)
     out.mkdir(parents=True, exist_ok=True)
     split.save(out / "split.json")
     cache = decode(recipe, manifest, console)
@@ -202,10 +220,11 @@ def train(
         + ", ".join(f"{part} {sum(c.values()):,}" for part, c in counts.items())
         + f"\nmodel {recipe.model.name}, {built.parameters:,} parameters, weights {built.weights}",
         highlight=False,
+        markup=False,
     )
     plan = begun_plan(out) if resume else None
     plan = plan or _plan(recipe, built, train_loader, loss, architecture, device)
-    console.print(f"plan: {plan.line()}  ({plan.reason})", highlight=False)
+    console.print(f"plan: {plan.line()}  ({plan.reason})", highlight=False, markup=False)
     decided = with_plan(recipe, plan, manifest.targets[rows["train"]], positive)
     write_text(out / "recipe.resolved.toml", to_toml(decided))
     result = fit(
@@ -264,6 +283,9 @@ def train(
     )
     probe = np.array(cache.images[rows["val"][:PROBE_IMAGES]])
     hashes["bundle"] = save_bundle(out / "bundle", built, card, probe)
+    if "auto" in (recipe.train.precision, recipe.train.memory_format):
+        # the plan was measured: the command that rebuilds the run names it
+        command += f" --set train.precision={plan.precision} --set train.memory_format={plan.memory_format}"
     provenance = {
         "command": command,
         "recipe": recipe.name,

@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 CELL_SIZE = 250
 """Mean number of images in a cell: the work of one visit."""
-PROBES = 5
-"""Cells that one orientation of a query visits."""
+PROBES = (4, 2)
+"""Cells that one orientation of a query visits: the nearest as it is, and more when zoomed by 1.11. Of 16,521
+near pairs in 7,020 brain slices 99.9% share such a cell (26 cells), of cropped, turned, mirrored copies 97%."""
 PER_CELL = 12
 """Most alike images kept from one visit."""
 _ROUNDS = 6
@@ -85,7 +86,7 @@ def search_cells(thumbs: Thumbs, k: int) -> Iterator[tuple[Hits, NDArray[np.floa
     ordered = base[cells.members]
     for begin in range(0, len(thumbs), _CHUNK):
         small = small_pictures(thumbs[begin : begin + _CHUNK])
-        answers = _neighbours(small, cells, ordered, k)
+        answers = _neighbours(small, cells, ordered, k + 1)  # an image finds itself first
         for start in range(0, len(answers), BLOCK):
             part = slice(start, start + BLOCK)
             block = SmallPictures(small.pictures[part], small.centres[part])
@@ -96,16 +97,28 @@ def search_cells(thumbs: Thumbs, k: int) -> Iterator[tuple[Hits, NDArray[np.floa
 def _neighbours(small: SmallPictures, cells: Cells, ordered: torch.Tensor, k: int) -> torch.Tensor:
     """(R, k) int64 most alike images of a chunk; -1 where fewer were found."""
     import torch
-    from torch.nn.functional import normalize
 
     rows = len(small.centres)
     best, answers = torch.full((rows, k), -1.0), torch.full((rows, k), -1)
     for orientation in variants().reshape(8, -1, 2, 2):
         queries = torch.stack([turned_vectors(small, matrix) for matrix in orientation], 1)
-        probes = nearest(normalize(queries.sum(1), dim=1), cells.centroids, min(PROBES, len(cells.centroids)))
+        probes = _probes(queries, cells.centroids)
         similarity, found = _visit(queries, probes, cells, ordered)
         _merge(best, answers, similarity, found)
     return answers
+
+
+def _probes(queries: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """(R, P) int64 cells to visit, none twice, for (R, 9, 88) vectors: 3 turns x 3 zooms, no turn in the middle."""
+    import torch
+
+    plain, zoomed = min(PROBES[0], len(centroids)), min(PROBES[1], max(0, len(centroids) - PROBES[0]))
+    parts = []
+    for rows in torch.split(queries, 4096):
+        near = (rows[:, 3] @ centroids.T).topk(plain, dim=1).indices
+        alike = (rows[:, 4] @ centroids.T).scatter_(1, near, -2.0)
+        parts.append(torch.cat([near, alike.topk(zoomed, dim=1).indices], 1))
+    return torch.cat(parts)
 
 
 def _visit(
