@@ -94,7 +94,8 @@ def test_a_new_head_on_pretrained_features_starts_near_chance(tmp_path: Path, ou
     head = built.module.get_submodule("classifier")
     features = torch.rand(8, 1280, generator=torch.Generator().manual_seed(0)) * 6  # ReLU6 features at their largest
     torch.manual_seed(0)
-    usual = timm.create_model("tf_efficientnet_lite0", num_classes=outputs).get_classifier()
+    other: Any = timm.create_model("tf_efficientnet_lite0", num_classes=outputs)
+    usual = other.get_classifier()
     assert float(head(features).detach().abs().max()) < 8 < float(usual(features).detach().abs().max())
 
 
