@@ -19,10 +19,10 @@ from tumorscope.data.copies.vectors import (
     Hits,
     SmallPictures,
     hits,
+    make_base,
     small_pictures,
     turned_vectors,
     variants,
-    vectors,
 )
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ CELL_SIZE = 250
 PROBES = (4, 2)
 """Cells that one orientation of a query visits: the nearest as it is, and more when zoomed by 1.11. Of 16,521
 near pairs in 7,020 brain slices 99.9% share such a cell (26 cells), of cropped, turned, mirrored copies 97%."""
-PER_CELL = 12
+PER_CELL = 24
 """Most alike images kept from one visit."""
+PER_ORIENTATION = 48
+"""Most alike images kept from one orientation of a query."""
 _ROUNDS = 6
 _SAMPLE_PER_CELL = 32
 _CHUNK = 1 << 15
@@ -77,35 +79,55 @@ def make_cells(base: torch.Tensor, *, seed: int = 0) -> Cells:
     return Cells(centroids, torch.argsort(cell, stable=True), starts)
 
 
-def search_cells(thumbs: Thumbs, k: int) -> Iterator[tuple[Hits, NDArray[np.float32]]]:
+def search_cells(thumbs: Thumbs, neighbours: int, keep: int) -> Iterator[tuple[Hits, NDArray[np.float32]]]:
     """Hits and centres of one block of images after the other, from the nearest cells only."""
     import torch
 
-    base = torch.from_numpy(vectors(thumbs))
-    cells = make_cells(base)
-    ordered = base[cells.members]
+    base = make_base(thumbs)
+    cells = make_cells(base.vectors)
+    ordered = base.vectors[cells.members]
     for begin in range(0, len(thumbs), _CHUNK):
         small = small_pictures(thumbs[begin : begin + _CHUNK])
-        answers = _neighbours(small, cells, ordered, k + 1)  # an image finds itself first
+        answers = _neighbours(small, cells, ordered, neighbours + 1)  # an image finds itself first
         for start in range(0, len(answers), BLOCK):
             part = slice(start, start + BLOCK)
             block = SmallPictures(small.pictures[part], small.centres[part])
             queries = torch.stack([turned_vectors(block, matrix) for matrix in variants()])
-            yield hits(begin + start, queries, answers[part], base), block.centres.numpy()
+            yield hits(begin + start, queries, answers[part], base, keep), block.centres.numpy()
 
 
-def _neighbours(small: SmallPictures, cells: Cells, ordered: torch.Tensor, k: int) -> torch.Tensor:
-    """(R, k) int64 most alike images of a chunk; -1 where fewer were found."""
+def _neighbours(small: SmallPictures, cells: Cells, ordered: torch.Tensor, count: int) -> torch.Tensor:
+    """(R, <= count) int64 most alike images of a chunk, none twice; -1 where fewer were found."""
     import torch
 
-    rows = len(small.centres)
-    best, answers = torch.full((rows, k), -1.0), torch.full((rows, k), -1)
+    similar, found = [], []
     for orientation in variants().reshape(8, -1, 2, 2):
         queries = torch.stack([turned_vectors(small, matrix) for matrix in orientation], 1)
-        probes = _probes(queries, cells.centroids)
-        similarity, found = _visit(queries, probes, cells, ordered)
-        _merge(best, answers, similarity, found)
-    return answers
+        similarity, answers = _visit(queries, _probes(queries, cells.centroids), cells, ordered)
+        top = similarity.topk(min(PER_ORIENTATION, similarity.shape[1]), dim=1)
+        similar.append(top.values)
+        found.append(answers.gather(1, top.indices))
+    return torch.cat(
+        [
+            _without_twins(one, two, count)
+            for one, two in zip(
+                torch.split(torch.cat(similar, 1), 4096), torch.split(torch.cat(found, 1), 4096), strict=True
+            )
+        ]
+    )
+
+
+def _without_twins(similarity: torch.Tensor, found: torch.Tensor, count: int) -> torch.Tensor:
+    """(R, <= count) int64 positions by falling similarity, every position once, -1 for none."""
+    import torch
+
+    order = similarity.argsort(dim=1, descending=True, stable=True)
+    similarity, found = similarity.gather(1, order), found.gather(1, order)
+    order = found.argsort(dim=1, stable=True)
+    similarity, found = similarity.gather(1, order), found.gather(1, order)
+    similarity[:, 1:][found[:, 1:] == found[:, :-1]] = -1.0
+    top = similarity.topk(min(count, similarity.shape[1]), dim=1)
+    return torch.where(top.values > -1.0, found.gather(1, top.indices), -1)
 
 
 def _probes(queries: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
@@ -143,19 +165,3 @@ def _visit(
         similarity[slots, : top.values.shape[1]] = top.values
         found[slots, : top.values.shape[1]] = cells.members[low:high][top.indices]
     return similarity.view(rows, -1), found.view(rows, -1)
-
-
-def _merge(best: torch.Tensor, answers: torch.Tensor, similarity: torch.Tensor, found: torch.Tensor) -> None:
-    """Take the most alike of (R, k) known and (R, M) new images into the known ones, each image once."""
-    import torch
-
-    k = best.shape[1]
-    for part in torch.split(torch.arange(len(best)), 4096):
-        same = (found[part][:, :, None] == answers[part][:, None, :]) & (found[part] >= 0)[:, :, None]
-        newer = similarity[part][:, :, None] > best[part][:, None, :]
-        known = torch.where((same & newer).any(1), -1.0, best[part])
-        new = torch.where((same & ~newer).any(2), -1.0, similarity[part])
-        top = torch.cat([known, new], 1).topk(k, dim=1)
-        best[part] = top.values
-        merged = torch.cat([answers[part], found[part]], 1).gather(1, top.indices)
-        answers[part] = torch.where(top.values > -1.0, merged, -1)

@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.core.errors import DataError
 from tumorscope.data.copies.descriptors import SIDE, Progress, Thumbs
-from tumorscope.data.copies.groups import CopyKind, Pair
-from tumorscope.data.copies.search import Candidates, find_candidates, invert
+from tumorscope.data.copies.groups import CopyKind, Pair, group
+from tumorscope.data.copies.search import CANDIDATES, Candidates, find_candidates, invert
 from tumorscope.data.copies.verify import ALIKE, ALIKE_IN_PLACE, NEAR, in_place, verify
 
 BLANK = 2.0
 """Deviation of a thumbnail, in gray levels, below which a picture is blank and no near copy of anything."""
+
+_NEAR: tuple[CopyKind, ...] = ("near",)
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,24 @@ def find_copies(items: CopyItems, *, threads: int = 1, progress: Progress | None
     pairs += more
     # the order of content, not of the images, decides what happens next
     distinct = distinct[np.argsort([by_thumb[i] for i in distinct.tolist()], kind="stable")]
-    thumbs = items.thumbs[distinct]
-    candidates = find_candidates(thumbs, progress=progress)
-    verified = verify(thumbs, candidates, threads=threads, progress=progress)
+    found = _compare(items.thumbs, distinct, threads, progress)
+    # the neighbours of an image with many copies are all copies: ask once more for one image of each large group
+    rank = {i: row for row, i in enumerate(distinct.tolist())}
+    groups = group(len(distinct), [replace(p, a=rank[p.a], b=rank[p.b]) for p in found], kinds=_NEAR)
+    _, first, size = np.unique(groups, return_index=True, return_counts=True)
+    large = distinct[np.sort(first[size > CANDIDATES // 2])]
+    known = {(p.a, p.b) for p in found}
+    found += [p for p in _compare(items.thumbs, large, threads, None) if (p.a, p.b) not in known]
+    return sorted(pairs + found)
+
+
+def _compare(thumbs: Thumbs, distinct: NDArray[np.int64], threads: int, progress: Progress | None) -> list[Pair]:
+    """Near and patient-likely pairs among the images at `distinct`."""
+    chosen = thumbs[distinct]
+    candidates = find_candidates(chosen, progress=progress)
+    verified = verify(chosen, candidates, threads=threads, progress=progress)
     keep = (verified.score >= ALIKE) | ((verified.score >= ALIKE_IN_PLACE) & in_place(verified.maps))
-    pairs += _as_pairs(distinct, candidates, keep, verified.score, verified.maps)
-    return sorted(pairs)
+    return list(_as_pairs(distinct, candidates, keep, verified.score, verified.maps))
 
 
 def _join_equal(

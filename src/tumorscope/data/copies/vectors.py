@@ -27,6 +27,10 @@ FREQUENCIES = 12
 """Cosine coefficients (u, v) with 0 < u + v <= 12, u, v < 12 are kept: 88 of them."""
 MIN_SIMILARITY = 0.5
 """Cosine below which a neighbour is no candidate: 98% of transformed slices keep more than 0.6."""
+STIFFNESS = 0.05
+"""Ridge that keeps tangent moves small; a move of one unit is a shift of 0.08 half sides or a stretch of 10%."""
+FAINT = 1e-3
+"""Norm of the coefficients below which a picture is blank."""
 BLOCK = 512
 """Query images worked on at a time."""
 
@@ -88,17 +92,59 @@ def small_pictures(thumbs: Thumbs) -> SmallPictures:
     return SmallPictures(pictures, torch.stack([x, y], 1))
 
 
-def turned_vectors(small: SmallPictures, matrix: NDArray[np.float32]) -> torch.Tensor:
-    """(N, 88) unit vectors of the pictures sampled through `matrix`; zero where a picture is blank."""
+def _coefficients(
+    small: SmallPictures, matrix: NDArray[np.float32], shift: tuple[float, float] = (0.0, 0.0)
+) -> torch.Tensor:
+    """(N, 88) coefficients of the pictures sampled through `matrix`, `shift` from the centre."""
     import torch
     from torch.nn.functional import grid_sample
 
     points, projection = _projection()
-    places = torch.from_numpy(points @ matrix.T) + small.centres[:, None, :]
+    moved = points + np.array(shift, np.float32)
+    places = torch.from_numpy(moved @ matrix.T) + small.centres[:, None, :]
     samples = grid_sample(small.pictures[:, None], places[:, None], padding_mode="border", align_corners=False)[:, 0, 0]
-    raw = samples @ torch.from_numpy(projection)
+    return samples @ torch.from_numpy(projection)
+
+
+def turned_vectors(small: SmallPictures, matrix: NDArray[np.float32]) -> torch.Tensor:
+    """(N, 88) unit vectors of the pictures sampled through `matrix`; zero where a picture is blank."""
+    import torch
+
+    raw = _coefficients(small, matrix)
     norm = raw.norm(dim=1, keepdim=True)
-    return torch.where(norm > 1e-3, raw / norm.clamp_min(1e-3), torch.zeros(()))
+    return torch.where(norm > FAINT, raw / norm.clamp_min(FAINT), torch.zeros(()))
+
+
+def tangents(thumbs: Thumbs) -> torch.Tensor:
+    """(N, 7, 88) float16 bases: the vector of each picture, and how it changes as the picture moves a little.
+
+    The norm of a query's product with a basis is its cosine with the picture after the best small shift,
+    stretch and shear (tangent distance; Simard et al. 1993).
+    """
+    import torch
+
+    identity = np.eye(2, dtype=np.float32)
+    ridge = 1e-6 * torch.eye(7) + STIFFNESS * torch.diag(torch.tensor([0.0] + [1.0] * 6))
+    blocks = [torch.zeros(0, 7, _projection()[1].shape[1], dtype=torch.float16)]
+    for start in range(0, len(thumbs), 4096):
+        small = small_pictures(thumbs[start : start + 4096])
+        upright = _coefficients(small, identity)
+        rows = [upright]
+        for step in ((0.06, 0.0), (0.0, 0.06)):
+            back = (-step[0], -step[1])
+            change = _coefficients(small, identity, step) - _coefficients(small, identity, back)
+            rows.append(change * (0.08 / 0.12))
+        for entry in range(4):
+            step_matrix = np.zeros((2, 2), np.float32)
+            step_matrix.flat[entry] = 0.03
+            change = _coefficients(small, identity + step_matrix) - _coefficients(small, identity - step_matrix)
+            rows.append(change * (0.1 / 0.06))
+        scale = upright.norm(dim=1)[:, None, None].clamp_min(FAINT)
+        raw = torch.stack(rows, 1) / scale
+        factor = torch.linalg.cholesky(raw @ raw.transpose(1, 2) + ridge)
+        basis = torch.linalg.solve_triangular(factor, raw, upper=False)
+        blocks.append(torch.where(scale > FAINT, basis, torch.zeros(())).half())
+    return torch.cat(blocks)
 
 
 def vectors(thumbs: Thumbs) -> NDArray[np.float32]:
@@ -111,6 +157,21 @@ def vectors(thumbs: Thumbs) -> NDArray[np.float32]:
 
 
 @dataclass(frozen=True)
+class Base:
+    """What is known of all images: (N, 88) vectors and (N, 7, 88) tangent bases."""
+
+    vectors: torch.Tensor
+    tangents: torch.Tensor
+
+
+def make_base(thumbs: Thumbs) -> Base:
+    """Vectors and tangent bases of all images, 1.6 KB each."""
+    import torch
+
+    return Base(torch.from_numpy(vectors(thumbs)), tangents(thumbs))
+
+
+@dataclass(frozen=True)
 class Hits:
     """(M,) queries and answers, (M, 2) best similarity upright and mirrored, (M, 2) variants that gave it."""
 
@@ -120,26 +181,40 @@ class Hits:
     variant: NDArray[np.int8]
 
 
-def hits(first: int, queries: torch.Tensor, answers: torch.Tensor, base: torch.Tensor) -> Hits:
-    """Hits of a block of queries with every variant of it.
+def hits(first: int, queries: torch.Tensor, answers: torch.Tensor, base: Base, k: int) -> Hits:
+    """The best `k` hits of every query of a block, among neighbours that are compared once more.
 
     Args:
         first: Position of the block's first image.
         queries: (72, R, 88) vectors of the block.
         answers: (R, K) int64 positions of neighbours; negative for none.
-        base: (N, 88) vectors of all images.
+        base: What is known of all images.
+        k: Hits to keep of each query.
     """
     import torch
 
-    rows = torch.arange(len(answers))[:, None].expand_as(answers)
-    by_variant = torch.einsum("vrd,rkd->rkv", queries, base[answers.clamp_min(0)])
-    half = by_variant.shape[2] // 2
-    similarity, variant = by_variant.reshape(*answers.shape, 2, half).max(3)
-    keep = (similarity.amax(2) >= MIN_SIMILARITY) & (answers >= 0) & (answers != rows + first)
-    variant = variant + torch.tensor([0, half])
-    return Hits(
-        (rows + first)[keep].numpy(),
-        answers[keep].numpy(),
-        similarity[keep].numpy(),
-        variant[keep].to(torch.int8).numpy(),
-    )
+    parts = []
+    for start in range(0, len(answers), 128):
+        known = answers[start : start + 128]
+        block = queries[:, start : start + 128]
+        at = known.clamp_min(0)
+        by_variant = torch.einsum("vrd,rkd->rkv", block, base.vectors[at])
+        half = by_variant.shape[2] // 2
+        similarity, variant = by_variant.reshape(*known.shape, 2, half).max(3)
+        variant = variant + torch.tensor([0, half])
+        rows = torch.arange(len(known))[:, None]
+        turned = block[variant, rows[:, :, None]]
+        moved = torch.einsum("rkhd,rktd->rkht", turned, base.tangents[at].float()).norm(dim=3)
+        possible = (similarity.amax(2) >= MIN_SIMILARITY) & (known >= 0) & (known != rows + first + start)
+        order = torch.where(possible, moved.amax(2), -1.0).topk(min(k, known.shape[1]), dim=1).indices
+        kept = possible.gather(1, order)
+        parts.append(
+            (
+                (rows + first + start).expand_as(order)[kept],
+                known.gather(1, order)[kept],
+                similarity[rows, order][kept],
+                variant[rows, order][kept].to(torch.int8),
+            )
+        )
+    columns = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]
+    return Hits(columns[0], columns[1], columns[2], columns[3])
