@@ -21,7 +21,7 @@ from tumorscope.evaluation.predictions import Predictions, read_csv
 from tumorscope.evaluation.repeated import Aggregate, aggregate_repeats, aggregate_seeds, pool_folds
 from tumorscope.training.recipe import Recipe
 from tumorscope.training.resolve import resolve
-from tumorscope.training.run import train
+from tumorscope.training.run import check_out, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +123,7 @@ def train_repeated(
         UsageError: If `out` is not empty and `resume` is off.
     """
     console = console or Console(stderr=True)
-    if out.exists() and not out.is_dir():
-        raise UsageError("--out names a file", expected="a folder", where=out, fix="choose another name")
-    if not resume and out.exists() and any(out.iterdir()):
-        raise UsageError(
-            "the output folder is not empty",
-            expected="a new or empty folder",
-            where=out,
-            fix="choose another --out, or --resume to go on with a stopped series",
-        )
+    check_out(out, resume=resume)
     children = _children(resolve(recipe, manifest), manifest, repetition, split)
     for number, child in enumerate(children, start=1):
         folder = out / child.name

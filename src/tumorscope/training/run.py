@@ -109,7 +109,8 @@ def _build(recipe: Recipe, classes: int) -> tuple[BuiltModel, dict[str, Any]]:
     return built, architecture
 
 
-def _empty_or_resumable(out: Path, *, resume: bool) -> None:
+def check_out(out: Path, *, resume: bool) -> None:
+    """Refuse an output folder that would be overwritten, or that holds nothing to resume."""
     if out.exists() and not out.is_dir():
         raise UsageError("--out names a file", expected="a folder", where=out, fix="choose another name")
     if not out.exists() or not any(out.iterdir()):
@@ -167,7 +168,7 @@ def train(
         IntegrityError: If a checkpoint or split belongs to other data.
     """
     console = console or Console(stderr=True)
-    _empty_or_resumable(out, resume=resume)
+    check_out(out, resume=resume)
     recipe = resolve(recipe, manifest)
     seed = recipe.train.seed
     split = split or make_split(

@@ -40,19 +40,25 @@ def flatten_light(pictures: torch.Tensor, window: int) -> torch.Tensor:
 
     A floor of 0.3 global deviations keeps noise in flat regions small.
     """
-    mean = box_mean(pictures, window)
-    variance = (box_mean(pictures * pictures, window) - mean * mean).clamp_min(0)
-    floor = (0.3 * pictures.flatten(1).std(1)).clamp_min(1e-3)[:, None, None]
-    return (pictures - mean) / (variance + floor * floor).sqrt()
+    mean, squares = box_mean(pictures, window), pictures * pictures
+    variance = (box_mean(squares, window) - mean * mean).clamp_min(0)
+    overall = squares.mean((1, 2), keepdim=True) - pictures.mean((1, 2), keepdim=True) ** 2
+    return (pictures - mean) / (variance + (0.09 * overall).clamp_min(1e-6)).sqrt()
 
 
 def places(n: int) -> torch.Tensor:
-    """(n * n, 3) places (x, y, 1) of the pixel centres."""
+    """(3, n * n) places x, y and 1 of the pixel centres."""
     import torch
 
     line = (torch.arange(n) + 0.5) / n * 2 - 1
     y, x = torch.meshgrid(line, line, indexing="ij")
-    return torch.stack([x, y, torch.ones_like(x)], -1).reshape(-1, 3)
+    return torch.stack([x, y, torch.ones_like(x)]).reshape(3, -1)
+
+
+def apply(maps: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
+    """(B, P, 2) places to which the maps (B, 2, 3) lead from the places (3, P)."""
+    led: torch.Tensor = maps.reshape(-1, 3) @ at
+    return led.view(len(maps), 2, at.shape[1]).transpose(1, 2)
 
 
 def compose(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -68,7 +74,7 @@ def warp(moving: torch.Tensor, maps: torch.Tensor, *, mode: str = "bilinear") ->
     from torch.nn.functional import grid_sample
 
     count, n, _ = moving.shape
-    at = (places(n) @ maps.transpose(1, 2)).view(count, n, n, 2)
+    at = apply(maps, places(n)).reshape(count, n, n, 2)
     seen = grid_sample(moving[:, None], at, mode=mode, padding_mode="border", align_corners=False)[:, 0]
     return seen, (at.abs().amax(3) < 1 - 0.5 / n).to(moving.dtype)
 
@@ -122,12 +128,12 @@ def refine(
 
     count, n, _ = fixed.shape
     grid = places(n)
-    x, y = grid[:, 0], grid[:, 1]
+    x, y = grid[0], grid[1]
     down = pad((fixed[:, 2:, :] - fixed[:, :-2, :]) * (n / 4), (0, 0, 1, 1)).flatten(1)
     right = pad((fixed[:, :, 2:] - fixed[:, :, :-2]) * (n / 4), (1, 1, 0, 0)).flatten(1)
     line = torch.arange(n)
     chosen = (x.abs() < 1 - 2 / n) & (y.abs() < 1 - 2 / n) & ((line[:, None] + line) % every == 0).flatten()
-    grid, x, y = grid[chosen], x[chosen], y[chosen]
+    grid, x, y = grid[:, chosen], x[chosen], y[chosen]
     down, right, target = down[:, chosen], right[:, chosen], fixed.flatten(1)[:, chosen]
     descent = torch.stack([right * x, right * y, right, down * x, down * y, down], 1)
     hessian = descent @ descent.transpose(1, 2)
@@ -136,14 +142,15 @@ def refine(
     source = moving[:, None]
     identity = torch.tensor([[0.0, 0.0, 1.0]]).expand(count, 1, 3)
     for _ in range(steps):
-        at = grid @ maps.transpose(1, 2)
+        at = apply(maps, grid)
         inside = (at.abs().amax(2) < 1 - 1 / n).to(fixed.dtype)
         seen = grid_sample(source, at[:, None], padding_mode="border", align_corners=False)[:, 0, 0]
         weight = inside.sum(1, keepdim=True).clamp_min(1)
         a = (target - (target * inside).sum(1, keepdim=True) / weight) * inside
         b = (seen - (seen * inside).sum(1, keepdim=True) / weight) * inside
         gain = a.norm(dim=1, keepdim=True) / b.norm(dim=1, keepdim=True).clamp_min(1e-6)
-        step = (solve @ (descent @ (b * gain - a)[:, :, None]))[:, :, 0]
+        slope = (descent * (b * gain - a)[:, None]).sum(2, keepdim=True)
+        step = (solve @ slope)[:, :, 0]
         step = step * (0.25 / step.abs().amax(1, keepdim=True).clamp_min(1e-6)).clamp(max=1)
         increment = torch.cat([step.view(-1, 2, 3) + torch.eye(2, 3), identity], 1)
         maps = compose(maps, torch.linalg.inv(increment)[:, :2])
