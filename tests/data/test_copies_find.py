@@ -10,7 +10,7 @@ from PIL import Image
 from tests.data.copies_pictures import brighter, head, reencoded, resized, turned, volume
 from tumorscope.core.errors import DataError
 from tumorscope.core.types import Pixels
-from tumorscope.data.copies import CopyItems, Pair, describe, find_copies, group
+from tumorscope.data.copies import CopyItems, Pair, describe, find, find_copies, group, search
 
 
 def made() -> tuple[list[Pixels], dict[tuple[int, int], tuple[str, bool, float]]]:
@@ -91,6 +91,22 @@ def test_blank_pictures_are_no_copies_of_each_other() -> None:
     noise = rng.integers(100, 103, (64, 64)).astype(np.uint8)
     pictures = [np.zeros((40, 40), np.uint8), np.zeros((80, 60), np.uint8), np.full((50, 50), 255, np.uint8), noise]
     assert find_copies(items([*pictures, noise[:, ::-1].copy(), head(1)])) == []
+
+
+def test_many_copies_in_two_styles_are_one_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    # each image keeps 2 candidates, all of its own style: only the second look joins the styles
+    monkeypatch.setattr(search, "CANDIDATES", 2)
+    monkeypatch.setattr(find, "CANDIDATES", 2)
+    rng = np.random.default_rng(0)
+    plain, other = head(1), brighter(head(1)[:, ::-1], 0.6, 1.3, 0)
+
+    def noisy(pixels: Pixels) -> Pixels:
+        return np.clip(pixels + rng.normal(0, 1, pixels.shape), 0, 255).astype(np.uint8)
+
+    pictures = [noisy(p) for p in (plain, other) for _ in range(8)] + [head(s) for s in range(2, 6)]
+    pairs = find_copies(items(pictures))
+    assert group(20, pairs).tolist() == [0] * 16 + [1, 2, 3, 4]
+    assert len({(p.a, p.b) for p in pairs}) == len(pairs)
 
 
 @pytest.mark.parametrize("n", [0, 1])
