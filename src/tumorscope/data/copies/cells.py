@@ -39,7 +39,7 @@ PER_ORIENTATION = 48
 """Most alike images kept from one orientation of a query."""
 _ROUNDS = 6
 _SAMPLE_PER_CELL = 32
-_CHUNK = 1 << 15
+_CHUNK = 1 << 14
 
 
 @dataclass(frozen=True)
