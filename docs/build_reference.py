@@ -25,12 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import tumorscope
+from tumorscope.auditing.checks import CHECKS
 from tumorscope.cli import app
 from tumorscope.core import errors
 from tumorscope.core.types import EXCLUSION_REASONS
-from tumorscope.data.sources.codes import CODES as DATA_CODES
 from tumorscope.evaluation.alarms import CODES as EVAL_CODES
 from tumorscope.imaging import decode
+from tumorscope.training import control
 from tumorscope.training.recipe import Recipe, recipe_text, shipped_recipes
 
 DOCS = Path(__file__).resolve().parent
@@ -290,7 +291,8 @@ def recipes_page() -> str:
 
 def finding_rows() -> list[tuple[str, str, str]]:
     """(code, severity, title) of every code that a finding or a warning can have."""
-    rows = [(c.code, c.severity, c.title) for c in DATA_CODES.values()]
+    rows = [(c.code, c.severity, c.title) for c in CHECKS]
+    rows.append((control.CODE, "error", control.TITLE))
     rows += [(code, "warning", f"{title[0].upper()}{title[1:]}.") for code, title in EVAL_CODES.items()]
     return sorted(rows)
 
@@ -304,12 +306,16 @@ def findings_page() -> str:
         raise SystemExit(f"docs/advice.toml and the codes in the package differ: {', '.join(wrong)}")
     parts = [
         MADE,
-        "# Findings and warnings\n\nA code never changes its meaning. `DATA` codes are about the data as loaded, "
-        "`EVAL` codes about the figures of one evaluation. They stand in `data.json` and `evaluation.json`, "
-        "and under *Cautions* in the report.\n\n## Codes\n\n",
+        "# Findings and warnings\n\nA code never changes its meaning. `DATA` codes are about files, pictures and "
+        "boxes, `LEAK` about copies and patients, `CUT` about shortcuts, `LABEL` about labels, `CTRL` about control "
+        "runs, `EVAL` about the figures of one evaluation. They stand in `audit.json`, `data.json` and "
+        "`evaluation.json`, and under *What to know before believing it* in the report.\n\n## Codes\n\n",
         table(
             ("code", "severity", "what it says", "what to do"),
-            [(f"`{code}`", severity, title, advice[code]) for code, severity, title in rows],
+            [
+                (f'<a id="{code.lower()}"></a>`{code}`', severity, title, advice[code])
+                for code, severity, title in rows
+            ],
         ),
         "\n## Reasons of exclusions\n\nEvery input is used, or stands in the list of exclusions with one of these "
         "reasons. Nothing is put in the place of an excluded image.\n\n",

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tumorscope.api import compare, datasets, evaluate, load, report, train
+    from tumorscope.api import audit, compare, datasets, evaluate, leak_price, load, report, split, train
 
-__all__ = ["__version__", "compare", "datasets", "evaluate", "load", "report", "train"]
+__all__ = ["__version__", "audit", "compare", "datasets", "evaluate", "leak_price", "load", "report", "split", "train"]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,10 +18,12 @@ from tumorscope.data.manifest import Manifest
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tumorscope.auditing.audit import Audit
     from tumorscope.data.split import Split
+    from tumorscope.data.splitting import Rules
     from tumorscope.evaluation.comparison import Comparison
 
-__all__ = ["compare", "datasets", "evaluate", "load", "report", "train"]
+__all__ = ["audit", "compare", "datasets", "evaluate", "leak_price", "load", "report", "split", "train"]
 
 PathLike = str | os.PathLike[str]
 
@@ -45,6 +47,7 @@ def train(
     seeds: int = 1,
     folds: int | None = None,
     repeats: int = 1,
+    accept_leaks: bool = False,
     resume: bool = False,
     command: str | None = None,
     console: Console | None = None,
@@ -60,6 +63,7 @@ def train(
         seeds: Number of seeds on one split.
         folds: K of a grouped cross-validation.
         repeats: Times the cross-validation is repeated.
+        accept_leaks: Train although copies or patients cross the split; the report is stamped.
         resume: Go on with a stopped run.
         command: What the report gives as the command that rebuilds the run; made from the arguments by default.
         console: Where progress goes.
@@ -69,7 +73,7 @@ def train(
 
     Raises:
         UsageError: For a mistake in the recipe, the overrides or the output folder.
-        DataError: If the data does not fit the recipe.
+        DataError: If the data does not fit the recipe, or copies cross its split and `accept_leaks` is false.
         IntegrityError: If a checkpoint or split file does not belong to this run.
     """
     quiet_threads()
@@ -87,8 +91,16 @@ def train(
     folder = Path(out)
     if command is None:
         source = str(data.root) if isinstance(data, Manifest) else str(data)
-        command = rebuild_command(recipe, source, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats)
-    common: dict[str, Any] = {"command": command, "split": given, "resume": resume, "console": console}
+        command = rebuild_command(
+            recipe, source, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats, accept_leaks=accept_leaks
+        )
+    common: dict[str, Any] = {
+        "command": command,
+        "split": given,
+        "accept_leaks": accept_leaks,
+        "resume": resume,
+        "console": console,
+    }
     if repetition.single:
         train_one(checked, manifest, out=folder, **common)
         render_report(folder)
@@ -109,6 +121,7 @@ def rebuild_command(
     seeds: int = 1,
     folds: int | None = None,
     repeats: int = 1,
+    accept_leaks: bool = False,
 ) -> str:
     """The command line that makes the same run again; the output folder is left for the reader to choose."""
     import shlex
@@ -124,7 +137,153 @@ def rebuild_command(
     ):
         if value != usual:
             words += [f"--{name}", str(value)]
+    if accept_leaks:
+        words.append("--accept-leaks")
     return shlex.join(words)
+
+
+def audit(
+    data: Manifest | PathLike,
+    *,
+    out: PathLike | None = None,
+    split: PathLike | None = None,
+    command: str | None = None,
+    console: Console | None = None,
+) -> Audit:
+    """Look for copies, shortcuts, doubtful labels and faulty files.
+
+    Args:
+        data: What `load` gives, or what it takes.
+        out: Folder for `audit.json`, `pairs.csv` and `audit.html`; nothing is written by default.
+        split: Split file whose parts are checked; the data's own parts by default.
+        command: What the page gives as the command that makes it again.
+        console: Where progress goes; nowhere by default.
+
+    Returns:
+        What was found; `print` shows the findings.
+
+    Raises:
+        UsageError: If `out` is a file.
+        DataError: If nothing is usable.
+        IntegrityError: If the split file belongs to other data.
+    """
+    quiet_threads()
+    from rich.console import Console as Screen
+
+    from tumorscope.auditing.audit import audit as look
+    from tumorscope.core.screen import stages
+    from tumorscope.data.copies.survey import survey
+    from tumorscope.data.split import load_split
+    from tumorscope.reporting.audit_page import render_audit
+
+    manifest = _manifest(data)
+    parts = None if split is None else load_split(Path(split), manifest).assignment
+    if out is not None and Path(out).exists() and not Path(out).is_dir():
+        raise UsageError("--out names a file", expected="a folder", where=Path(out), fix="choose another name")
+    with stages(console or Screen(quiet=True)) as progress:
+        found = look(manifest, survey(manifest, progress=progress), parts=parts, progress=progress)
+        if out is not None:
+            source = str(data.root) if isinstance(data, Manifest) else str(data)
+            content = found.write(Path(out), command=command or audit_command(source, split))
+            render_audit(content, found.pairs, manifest.pixels, out=Path(out), progress=progress)
+    return found
+
+
+def audit_command(data: str, split: PathLike | None) -> str:
+    """The command line that makes the same audit again."""
+    import shlex
+
+    words = ["tumorscope", "audit", data, "--out", "AUDIT"]
+    return shlex.join(words if split is None else [*words, "--split", str(split)])
+
+
+def leak_price(
+    recipe: str,
+    data: Manifest | PathLike,
+    *,
+    out: PathLike,
+    overrides: Sequence[str] = (),
+    seeds: int = 1,
+    resume: bool = False,
+    command: str | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """What the leak of an official split is worth in accuracy: one recipe under leaking and clean splits.
+
+    Args:
+        recipe: Shipped name or `.toml` file.
+        data: What `load` gives, or what it takes; with a test part of its own.
+        out: Folder of the runs; new or empty, or a stopped one with `resume`.
+        overrides: `key=value` strings.
+        seeds: Seeds of each arm.
+        resume: Go on with stopped runs.
+        command: What the page gives as the command; made from the arguments by default.
+        console: Where progress goes.
+
+    Returns:
+        The content of `leak-price.json`; `leak-price.html` is written beside it.
+
+    Raises:
+        UsageError: For a mistake in the recipe, the overrides or the output folder.
+        DataError: If there is no official test part, or nothing leaks.
+    """
+    quiet_threads()
+    import shlex
+
+    from tumorscope.reporting.leak_price_page import render_leak_price
+    from tumorscope.reporting.render import render_report
+    from tumorscope.training.leak_price import leak_price as price
+    from tumorscope.training.recipe import load_recipe
+
+    checked = load_recipe(recipe, overrides)
+    manifest = _manifest(data)
+    if command is None:
+        words = ["tumorscope", "leak-price", recipe, "--data", str(manifest.root), "--out", "RUNS"]
+        for override in overrides:
+            words += ["--set", override]
+        command = shlex.join([*words, "--seeds", str(seeds)] if seeds > 1 else words)
+    folder = Path(out)
+    content = price(checked, manifest, out=folder, command=command, seeds=seeds, resume=resume, console=console)
+    for run in sorted(folder.glob("*/seed-*/run.json")):
+        render_report(run.parent)
+    render_leak_price(folder)
+    return content
+
+
+def split(
+    data: Manifest | PathLike,
+    *,
+    seed: int = 0,
+    rules: Rules | None = None,
+    folds: int | None = None,
+    console: Console | None = None,
+) -> tuple[Split, ...]:
+    """Splits that copies and patients never cross: one, or one a fold.
+
+    Args:
+        data: What `load` gives, or what it takes.
+        seed: Root of every random choice.
+        rules: Policy and fractions.
+        folds: K of a grouped, stratified cross-validation over all images.
+        console: Where progress goes; nowhere by default.
+
+    Raises:
+        DataError: If a class would have no image in a part, or has fewer groups than folds.
+    """
+    quiet_threads()
+    from rich.console import Console as Screen
+
+    from tumorscope.core.screen import stages
+    from tumorscope.data.copies.survey import survey
+    from tumorscope.data.splitting import Rules, make_folds, make_split
+
+    manifest = _manifest(data)
+    rules = rules or Rules()
+    with stages(console or Screen(quiet=True)) as progress:
+        copies = survey(manifest, progress=progress)
+    if folds is None:
+        return (make_split(manifest, copies, seed=seed, rules=rules),)
+    return make_folds(manifest, copies, folds=folds, seed=seed, val_fraction=rules.val_fraction)
 
 
 def evaluate(

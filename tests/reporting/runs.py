@@ -105,6 +105,7 @@ def write_run(folder: Path, kind: Kind = BINARY, *, seed: int = 0) -> Path:
     write_json(folder / "run.json", run_json(kind, seed))
     write_json(folder / "data.json", data_json(kind))
     write_json(folder / "evaluation.json", evaluation_json(kind, test, val))
+    write_json(folder / "audit.json", audit_json(kind))
     write_text(folder / "metrics.csv", metrics_csv(kind, rng))
     write_text(
         folder / "recipe.resolved.toml",
@@ -243,6 +244,31 @@ def findings(kind: Kind) -> list[dict[str, Any]]:
             },
         ]
     return found
+
+
+def audit_json(kind: Kind) -> dict[str, Any]:
+    """The findings again, and two checks that found nothing."""
+    rows = [
+        {**{k: v for k, v in f.items() if k != "paths"}, "outcome": "finding", "examples": f["paths"]}
+        for f in findings(kind)
+    ]
+    for code, outcome, detail in (
+        ("CUT001", "fine", "Balanced accuracy 0.26 (0.22 to 0.31), chance 0.25."),
+        ("LEAK015", "not applicable", "The data names no patients."),
+    ):
+        rows.append(
+            {
+                "code": code,
+                "severity": "warning",
+                "title": "A check that found nothing.",
+                "outcome": outcome,
+                "detail": detail,
+                "count": 0,
+                "examples": [],
+                "figures": {},
+            }
+        )
+    return {"tumorscope": "0.1.0", "command": "", "findings": rows, "pairs": {}, "groups": {}, "data": {}}
 
 
 def data_json(kind: Kind) -> dict[str, Any]:

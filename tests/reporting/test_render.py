@@ -236,11 +236,23 @@ def test_worse_than_a_baseline_is_said(binary_copy: Path) -> None:
     assert "gray-level histogram" not in page.text
 
 
+def test_the_audit_is_shown_with_what_was_fine(binary_copy: Path) -> None:
+    stored = json.loads((binary_copy / "audit.json").read_text())
+    stored["findings"][0] |= {"title": "Pictures are upside down.", "count": 77}
+    (binary_copy / "audit.json").write_text(json.dumps(stored))
+    text = again(binary_copy).text
+    assert "Pictures are upside down." in text
+    assert "2 paths of 77" in text
+    assert "2 checks of the data without a finding" in text
+    assert "The data names no patients." in text
+
+
 def test_long_lists_are_cut(binary_copy: Path) -> None:
     stored = json.loads((binary_copy / "data.json").read_text())
     stored["findings"][0]["paths"] = [f"folder/image-{i}.png" for i in range(30_000)]
     stored["excluded"] = [{"path": f"x/{i}.png", "reason": "truncated", "detail": "d"} for i in range(30_000)]
     (binary_copy / "data.json").write_text(json.dumps({**stored, "inputs": 30_780}))
+    (binary_copy / "audit.json").unlink()
     page = again(binary_copy)
     assert "… and 29,980 more" in page.text
     assert "… and 29,900 more" in page.text

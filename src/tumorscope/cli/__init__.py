@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from tumorscope import __version__
-from tumorscope.cli import claims, datasets, recipes
-from tumorscope.cli.common import Data, Json, Out, Sets, load_data, say_json, stderr
+from tumorscope.cli import audits, claims, datasets, recipes
+from tumorscope.cli.audits import Policy
+from tumorscope.cli.common import Data, Json, Out, Sets, estimate_text, load_data, say_json, stderr
 from tumorscope.core.errors import ResourceError, TumorscopeError, UsageError
 
 app = typer.Typer(
@@ -27,18 +28,20 @@ app = typer.Typer(
 )
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(datasets.app, name="datasets")
+app.command()(audits.audit)
+app.command()(audits.split)
+app.command("leak-price")(audits.leak_price)
 app.command()(claims.claim)
+
+
+class Control(enum.StrEnum):
+    """A run that must fail to learn."""
+
+    PERMUTED = "permuted-labels"
 
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C."""
-
-
-class Policy(enum.StrEnum):
-    """How the test part comes about."""
-
-    OFFICIAL = "official"
-    GROUPED = "grouped"
 
 
 def _version(value: bool) -> None:
@@ -86,6 +89,13 @@ def train(
     folds: Annotated[int | None, typer.Option(help="Grouped K-fold cross-validation.")] = None,
     repeats: Annotated[int, typer.Option(help="Repeat the cross-validation with new folds.")] = 1,
     positive: Annotated[str | None, typer.Option(help="Positive class of a two-class problem.")] = None,
+    policy: Annotated[Policy | None, typer.Option(help="How the test part comes about; see `split`.")] = None,
+    accept_leaks: Annotated[
+        bool, typer.Option("--accept-leaks", help="Train although copies cross the split; the report is stamped.")
+    ] = False,
+    control: Annotated[
+        Control | None, typer.Option(help="Shuffle the labels of training: the run must land at chance.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
     json_: Json = False,
 ) -> None:
@@ -97,9 +107,15 @@ def train(
     overrides = list(set_ or ())
     if positive is not None:
         overrides.append(f"data.positive={json.dumps(positive, ensure_ascii=False)}")
+    if policy is not None:
+        overrides.append(f"data.policy={policy.value}")
+    if control is not None:
+        overrides.append(f"train.control={control.value}")
     load_recipe(recipe, overrides)
     manifest = load_data(data, positive)
-    command = api.rebuild_command(recipe, data, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats)
+    command = api.rebuild_command(
+        recipe, data, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats, accept_leaks=accept_leaks
+    )
     folder = api.train(
         recipe,
         manifest,
@@ -109,6 +125,7 @@ def train(
         seeds=seeds,
         folds=folds,
         repeats=repeats,
+        accept_leaks=accept_leaks,
         resume=resume,
         command=command,
         console=stderr(),
@@ -127,7 +144,7 @@ def _finish(folder: Path, json_: bool) -> None:
             say_json({"run": folder, "report": page, **summary})
             return
         for name in ("accuracy", "auroc", "balanced_accuracy"):
-            typer.echo(f"{name:18} {_interval(summary['test']['metrics'][name]['mean'])}")
+            typer.echo(f"{name:18} {estimate_text(summary['test']['metrics'][name]['mean'])}")
     else:
         evaluation = read_json(folder / "evaluation.json")
         page = folder / "report.html"
@@ -138,24 +155,17 @@ def _finish(folder: Path, json_: bool) -> None:
     typer.echo(f"report: {page.resolve()}")
 
 
-def _interval(estimate: dict[str, Any]) -> str:
-    if estimate["value"] is None:
-        return f"undefined ({estimate['method']})"
-    text = f"{estimate['value']:.3f}"
-    if estimate.get("low") is not None:
-        text += f"  95% {estimate['low']:.3f} to {estimate['high']:.3f}"
-    return text
-
-
 def _show(evaluation: dict[str, Any]) -> None:
     typer.echo(f"{evaluation['split']}, n = {evaluation['n']:,}")
     for name, estimate in evaluation["metrics"].items():
-        typer.echo(f"  {name:18} {_interval(estimate)}")
+        typer.echo(f"  {name:18} {estimate_text(estimate)}")
     for name, baseline in evaluation["baselines"].items():
         if baseline:
-            typer.echo(f"  baseline {name}: accuracy {_interval(baseline['accuracy'])}; model {baseline['verdict']}")
+            typer.echo(
+                f"  baseline {name}: accuracy {estimate_text(baseline['accuracy'])}; model {baseline['verdict']}"
+            )
     for name, subset in evaluation.get("subsets", {}).items():
-        typer.echo(f"  {name} (n = {subset['n']:,}): accuracy {_interval(subset['metrics']['accuracy'])}")
+        typer.echo(f"  {name} (n = {subset['n']:,}): accuracy {estimate_text(subset['metrics']['accuracy'])}")
     for warning in evaluation["warnings"]:
         typer.echo(f"  {warning['code']} {warning['message']}")
 
@@ -215,25 +225,6 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder or folder of a s
     from tumorscope import api
 
     typer.echo(str(api.report(run).resolve()))
-
-
-@app.command()
-def split(
-    data: Annotated[str, typer.Argument(help="As for train --data.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Split file to write (.json).")],
-    policy: Annotated[Policy, typer.Option(help="Keep official parts, or make all anew.")] = Policy.OFFICIAL,
-    seed: Annotated[int, typer.Option(help="Root of every random choice.", min=0)] = 0,
-    val_fraction: Annotated[float, typer.Option(help="Validation share of training.", min=0.01, max=0.5)] = 0.15,
-    test_fraction: Annotated[float, typer.Option(help="Test share where none is given.", min=0.01, max=0.9)] = 0.2,
-) -> None:
-    """Make a split that exact copies and patients never cross, as a file for `train --split`."""
-    from tumorscope.data.split import make_split
-
-    manifest = load_data(data)
-    made = make_split(manifest, seed=seed, policy=policy.value, val_fraction=val_fraction, test_fraction=test_fraction)
-    made.save(out)
-    typer.echo(f"{made.note or 'parts as the data has them'}; sha256 {made.sha256[:12]}")
-    typer.echo(str(out.resolve()))
 
 
 @app.command()

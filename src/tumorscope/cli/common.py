@@ -38,3 +38,14 @@ def load_data(data: str, positive: str | None = None) -> Manifest:
 
     with bar(stderr(), "read") as progress:
         return load(data, positive=positive, progress=progress)
+
+
+def estimate_text(estimate: dict[str, Any], *, signed: bool = False) -> str:
+    """`0.912  95% 0.870 to 0.940`, or why there is no value; with signs for differences."""
+    if estimate["value"] is None:
+        return f"undefined ({estimate['method']})"
+    form = "+.3f" if signed else ".3f"
+    text = f"{estimate['value']:{form}}"
+    if estimate.get("low") is not None:
+        text += f"  95% {estimate['low']:{form}} to {estimate['high']:{form}}"
+    return text

@@ -115,7 +115,7 @@ def evaluate(
         threshold: Operating point chosen on validation, two classes with a positive one only. Without it, the
             operating point of such a table is that of the largest probability.
         temperature: The temperature that is already in the probabilities; recorded, not applied.
-        subsets: (n,) masks of named parts, such as "no exact copy in train"; rows as in `predictions`.
+        subsets: (n,) masks of named parts, such as "no copy in training"; rows as in `predictions`.
         provenance: Where the table comes from; recorded with the table's own hash.
         data_warnings: Sentences about the data that a reader of the figures needs.
         bootstrap: Resamples.

@@ -97,6 +97,20 @@ class Notice(Part):
     paths: tuple[str, ...] = ()
 
 
+class Looked(Notice):
+    """One line of the audit; `paths` are its examples."""
+
+    outcome: Literal["finding", "fine", "not applicable", "skipped"]
+    examples: tuple[str, ...] = ()
+
+
+class AuditFile(Part):
+    """`audit.json` of a run: every check of the data under the run's own split."""
+
+    findings: tuple[Looked, ...]
+    command: str = ""
+
+
 class Excluded(Part):
     """One input that was not used."""
 
@@ -288,6 +302,52 @@ class SummaryFile(Part):
     folds: int | None = None
     validation: Aggregated | None = None
     children: tuple[ChildRun, ...] = ()
+
+
+class Measured(Est):
+    """An estimate on n images."""
+
+    n: int = 0
+
+
+class LeakArm(Part):
+    """One way to split, and the accuracies it led to."""
+
+    arm: str
+    train: int
+    val: int
+    removed: dict[str, int] = Field(default_factory=dict)
+    short: dict[str, int] = Field(default_factory=dict)
+    accuracy: dict[str, Measured] = Field(default_factory=dict)
+
+
+class LeakGap(Measured):
+    """A paired difference of accuracy between two arms on the same images."""
+
+    gap: str
+    of: str
+    minus: str
+    on: str
+
+
+class Contrast(Est):
+    """A difference between two sets of images."""
+
+    on: str = ""
+
+
+class LeakPriceFile(Part):
+    """`leak-price.json`."""
+
+    recipe: str
+    command: str = ""
+    seeds: int
+    test_images: int
+    with_copy: int
+    with_copy_or_likely_patient: int
+    arms: tuple[LeakArm, ...]
+    gaps: tuple[LeakGap, ...]
+    twins_against_others: Contrast
 
 
 PartT = TypeVar("PartT", bound=Part)

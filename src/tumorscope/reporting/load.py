@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tumorscope.core.errors import DataError
 from tumorscope.evaluation.predictions import read_csv
-from tumorscope.reporting.contract import DataFile, EvaluationFile, RunFile, Sample, checked
+from tumorscope.reporting.contract import AuditFile, DataFile, EvaluationFile, RunFile, Sample, checked
 from tumorscope.reporting.words import shown
 
 
@@ -66,6 +66,7 @@ class RunFolder:
         recipe_text: The recipe as it was resolved.
         epochs: Learning curves.
         predictions: Answers on the test images.
+        audit: What the audit of the data found under this split.
         openings: Lines of the ledger, one for each time the test images were used.
         samples: Test images to be shown, in the order of `pictures`.
         pictures: (n, S, S) gray or (n, S, S, 3) RGB, uint8.
@@ -78,6 +79,7 @@ class RunFolder:
     recipe_text: str | None
     epochs: tuple[Epoch, ...] | None
     predictions: tuple[Prediction, ...] | None
+    audit: AuditFile | None
     openings: tuple[dict[str, Any], ...] | None
     samples: tuple[Sample, ...] | None
     pictures: NDArray[np.uint8] | None
@@ -111,6 +113,7 @@ def load_run(folder: Path) -> RunFolder:
         recipe_text=shown(_text(recipe)) if recipe.is_file() else None,
         epochs=_epochs(folder / "metrics.csv"),
         predictions=_predictions(folder / "predictions.csv"),
+        audit=_audit(folder / "audit.json"),
         openings=_ledger(folder / "ledger.jsonl"),
         samples=samples,
         pictures=pictures,
@@ -233,6 +236,10 @@ def _predictions(path: Path) -> tuple[Prediction, ...] | None:
             table.paths, table.targets.tolist(), table.predicted.tolist(), table.probs, strict=True
         )
     )
+
+
+def _audit(path: Path) -> AuditFile | None:
+    return checked(AuditFile, parsed(path), where=path) if path.is_file() else None
 
 
 def _ledger(path: Path) -> tuple[dict[str, Any], ...] | None:

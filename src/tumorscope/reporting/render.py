@@ -65,6 +65,7 @@ def report_context(folder: RunFolder) -> dict[str, Any]:
         "rows": headline(evaluation),
         "verdicts": verdicts(evaluation),
         "notices": all_notices(folder),
+        "unfound": [r for r in folder.audit.findings if r.outcome != "finding"] if folder.audit else [],
         "curves": learning_curves(folder.epochs or (), folder.run.stages),
         "class_curves": class_curves(
             evaluation.curves,
@@ -99,14 +100,22 @@ def class_sizes(folder: RunFolder) -> dict[str, int]:
 
 
 def all_notices(folder: RunFolder) -> list[Notice]:
-    """Warnings of the evaluation and findings about the data, gravest first, each said once."""
-    said = {f"{n.code} {n.title}: {n.detail}" for n in folder.data.findings}
+    """Warnings of the evaluation and findings about the data, gravest first, each said once.
+
+    The audit holds every finding of the source; without one, the source's own are shown.
+    """
+    found: tuple[Notice, ...] = folder.data.findings
+    if folder.audit is not None:
+        found = tuple(
+            r.model_copy(update={"paths": r.examples}) for r in folder.audit.findings if r.outcome == "finding"
+        )
+    said = {f"{n.code} {n.title.rstrip('.')}: {n.detail}" for n in folder.data.findings}
     warnings = [
         w.model_copy(update={"title": ALARMS.get(w.code, "").capitalize()})
         for w in folder.evaluation.warnings
         if w.message not in said
     ]
-    return sorted([*warnings, *folder.data.findings], key=lambda n: (SEVERITIES.index(n.severity), n.code))
+    return sorted([*warnings, *found], key=lambda n: (SEVERITIES.index(n.severity), n.code))
 
 
 def notice_text(notice: Notice) -> str:

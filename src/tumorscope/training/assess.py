@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from tumorscope.core.files import atomic_path, save_npz, write_json
 from tumorscope.core.types import Probs
+from tumorscope.data.copies.survey import Survey
 from tumorscope.data.manifest import Manifest
-from tumorscope.data.split import Split, crossing_copies, crossing_patients
+from tumorscope.data.split import Split
 from tumorscope.evaluation.baselines import histogram_baseline
 from tumorscope.evaluation.evaluation import evaluate
 from tumorscope.evaluation.operating import OperatingPoint
 from tumorscope.evaluation.predictions import Predictions
 from tumorscope.imaging.preprocess import Preprocessing, preprocess
+from tumorscope.training.parts import overlaps
 
 SAMPLES = 12
 """Wrong answers, and as many right ones, in the montage."""
@@ -79,6 +81,7 @@ def predictions_table(
 def assess(
     manifest: Manifest,
     split: Split,
+    survey: Survey,
     *,
     predictions: Predictions,
     rows: Rows,
@@ -92,7 +95,8 @@ def assess(
 
     Args:
         manifest: The data.
-        split: Its parts; copies of test images in training make the subset "no copy in training".
+        split: Its parts.
+        survey: Its copies; those of test images in training make subsets with figures of their own.
         predictions: Of the test part.
         rows: Positions of train, val and test in the manifest.
         histograms: (N, bins) intensity histograms of all images.
@@ -111,37 +115,19 @@ def assess(
         test_hist=histograms[rows["test"]],
         classes=manifest.classes,
     )
-    copies = set(crossing_copies(manifest, split))
-    subsets: dict[str, NDArray[np.bool_]] = {}
+    found = overlaps(manifest, split, survey, rows["test"])
     warnings = [
         f"{f.code} {f.title.rstrip('.')}: {f.detail}" for f in manifest.findings if f.severity in ("warning", "error")
     ]
-    if copies:
-        clean = np.array([path not in copies for path in predictions.paths])
-        subsets["no exact copy in training"] = clean
-        subsets["exact copy in training"] = ~clean
-        warnings.append(
-            f"{len(copies):,} of {len(predictions):,} test images have the same file or pixels in training or "
-            "validation: figures on all test images are inflated; read the subset without copies"
-        )
-    patients = set(crossing_patients(manifest, split))
-    if patients:
-        known = np.array([path not in patients for path in predictions.paths])
-        subsets["no patient in training"] = known
-        subsets["patient in training"] = ~known
-        warnings.append(
-            f"{len(patients):,} of {len(predictions):,} test images are of a patient who also stands in training or "
-            "validation: figures on all test images are inflated; read the subset without them"
-        )
     evaluation = evaluate(
         predictions,
         train_counts=split.counts(manifest)["train"],
         histogram_probs=baseline,
         threshold=operating_point,
         temperature=temperature,
-        subsets=subsets,
+        subsets={name: mask for one in found for name, mask in one.subsets().items()},
         provenance=provenance,
-        data_warnings=warnings,
+        data_warnings=[*warnings, *(one.warning() for one in found)],
     ).to_json()
     predictions.write_csv(out / "predictions.csv")
     write_json(out / "evaluation.json", evaluation)

@@ -20,8 +20,10 @@ from tumorscope.bundle.predictor import Predictor
 from tumorscope.core.errors import DataError, UsageError
 from tumorscope.core.files import read_json, write_json
 from tumorscope.core.screen import bar
+from tumorscope.data.copies.survey import survey
 from tumorscope.data.manifest import Manifest
-from tumorscope.data.split import Split, exact_groups
+from tumorscope.data.split import Split
+from tumorscope.data.splitting import groups_of
 from tumorscope.evaluation.evaluation import evaluate
 from tumorscope.evaluation.operating import OperatingPoint
 from tumorscope.imaging.cache import open_cache
@@ -128,7 +130,7 @@ def evaluate_on(
     opened = open_ledger(run, purpose=f"evaluate {name}", part=part, n=len(rows), data_sha256=manifest.sha256)
     with bar(console, "predict") as progress:
         probs = predictor.probs(predictor.logits(cache.images, progress=progress))
-    groups = exact_groups(manifest)
+    groups = groups_of(manifest, survey(manifest))
     split = Split(
         assignment={manifest.records[i].path: "test" for i in chosen},
         policy="external",

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from tumorscope.core.errors import UsageError
 from tumorscope.core.files import sha256_value
+from tumorscope.data.splitting import Keep, Policy
 
 Monitor = Literal["val_loss", "val_accuracy", "val_balanced_accuracy", "val_auroc", "val_macro_f1"]
 
@@ -33,6 +34,8 @@ class DataPart(_Strict):
     positive: str | None = Field(None, description="class that sensitivity refers to, two classes only")
     val_fraction: float = Field(0.15, gt=0, lt=0.5, description="share of training that becomes validation")
     test_fraction: float = Field(0.2, gt=0, lt=0.9, description="share that becomes test where the data has none")
+    policy: Policy = Field("official", description="how the test part comes about, see `tumorscope split --help`")
+    keep: Keep = Field("test", description="what stays whole where twins are left out")
 
 
 class ImagePart(_Strict):
@@ -96,6 +99,9 @@ class TrainPart(_Strict):
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     clip_norm: float | None = Field(None, gt=0)
     monitor: Monitor = Field("val_loss", description="chooses the best epoch")
+    control: Literal["none", "permuted-labels"] = Field(
+        "none", description="permuted-labels: shuffle the labels of training and validation; must land at chance"
+    )
     early_stop: EarlyStop | None = None
 
     @model_validator(mode="after")

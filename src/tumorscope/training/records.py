@@ -12,8 +12,9 @@ from typing import Any
 
 import tumorscope
 from tumorscope.core.files import write_json
+from tumorscope.data.copies.survey import Survey
 from tumorscope.data.manifest import Manifest
-from tumorscope.data.split import Split, crossing_copies, crossing_patients
+from tumorscope.data.split import Split, crossing, patient_groups
 from tumorscope.models.freeze import apply_freeze
 from tumorscope.models.registry import BuiltModel
 from tumorscope.training.fit import FitResult
@@ -30,11 +31,21 @@ def code_sha256() -> str:
     return digest.hexdigest()
 
 
+def _origin(manifest: Manifest, split: Split) -> str:
+    """Where the parts come from, in words."""
+    if split.policy == "official":
+        return "official"
+    if split.policy in ("deduplicated", "patient-likely") and manifest.has_official_split:
+        return "official, twins left out"
+    return "made here"
+
+
 def write_records(
     out: Path,
     recipe: Recipe,
     manifest: Manifest,
     split: Split,
+    survey: Survey,
     built: BuiltModel,
     result: FitResult,
     provenance: dict[str, Any],
@@ -43,7 +54,6 @@ def write_records(
     stamps: Sequence[str],
 ) -> None:
     """`data.json`, `run.json` and `timing.json`; times stand apart, so that equal runs give equal records."""
-    copies = crossing_copies(manifest, split)
     write_json(
         out / "data.json",
         {
@@ -53,9 +63,9 @@ def write_records(
                 "seed": split.seed,
                 "counts": split.counts(manifest),
                 "sha256": split.sha256,
-                "origin": "official" if split.policy == "official" else "made here",
-                "crossing_copies": len(copies),
-                "crossing_patients": len(crossing_patients(manifest, split)),
+                "origin": _origin(manifest, split),
+                "crossing_copies": len(crossing(manifest, split, survey.copies)),
+                "crossing_patients": len(crossing(manifest, split, patient_groups(manifest))),
                 "note": split.note,
             },
         },
@@ -103,7 +113,7 @@ def write_records(
             "versions": provenance["versions"],
             "hashes": provenance["hashes"],
             "stamps": list(stamps),
-            "control": None,
+            "control": None if recipe.train.control == "none" else recipe.train.control,
             "monitor": recipe.train.monitor,
             "temperature": temperature,
         },

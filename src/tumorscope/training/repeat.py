@@ -15,13 +15,16 @@ from rich.console import Console
 
 from tumorscope.core.errors import UsageError
 from tumorscope.core.files import read_json, write_json
+from tumorscope.data.copies.survey import Survey
 from tumorscope.data.manifest import Manifest
-from tumorscope.data.split import Split, make_folds, make_split
+from tumorscope.data.split import Split
+from tumorscope.data.splitting import make_folds
 from tumorscope.evaluation.predictions import Predictions, read_csv
 from tumorscope.evaluation.repeated import Aggregate, aggregate_repeats, aggregate_seeds, pool_folds
+from tumorscope.training.parts import draw_split
 from tumorscope.training.recipe import Recipe
 from tumorscope.training.resolve import resolve
-from tumorscope.training.run import check_out, train
+from tumorscope.training.run import check_out, find_copies, train
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +68,23 @@ class _Child:
     repeat: int
 
 
-def _children(recipe: Recipe, manifest: Manifest, repetition: Repetition, split: Split | None) -> list[_Child]:
+def _children(
+    recipe: Recipe, manifest: Manifest, copies: Survey, repetition: Repetition, split: Split | None
+) -> list[_Child]:
     base = recipe.train.seed
 
     def seeded(seed: int) -> Recipe:
         return recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})})
 
     if repetition.folds is None:
-        common = split or make_split(
-            manifest,
-            seed=base,
-            val_fraction=recipe.data.val_fraction,
-            test_fraction=recipe.data.test_fraction,
-        )
+        common = split or draw_split(recipe, manifest, copies)
         return [_Child(f"seed-{base + s}", seeded(base + s), common, s) for s in range(repetition.seeds)]
     if split is not None:
         raise UsageError("--split with --folds", where="--split", fix="leave --split out: folds make their own")
     children = []
     for repeat in range(repetition.repeats):
         seed = base + repeat
-        splits = make_folds(manifest, folds=repetition.folds, seed=seed, val_fraction=recipe.data.val_fraction)
+        splits = make_folds(manifest, copies, folds=repetition.folds, seed=seed, val_fraction=recipe.data.val_fraction)
         children += [
             _Child(f"repeat-{repeat + 1}-fold-{fold + 1}", seeded(seed), s, repeat) for fold, s in enumerate(splits)
         ]
@@ -99,6 +99,7 @@ def train_repeated(
     out: Path,
     command: str,
     split: Split | None = None,
+    accept_leaks: bool = False,
     resume: bool = False,
     console: Console | None = None,
     stamps: Sequence[str] = (),
@@ -112,6 +113,7 @@ def train_repeated(
         out: Folder of the child runs; new or empty, or a stopped series with `resume`.
         command: The command that rebuilds all of it.
         split: For seeds: a split made before.
+        accept_leaks: Train although copies or patients cross the split; every report is stamped.
         resume: Keep finished children, go on with the stopped one.
         console: Where progress goes.
         stamps: Sentences for every child's report.
@@ -124,7 +126,7 @@ def train_repeated(
     """
     console = console or Console(stderr=True)
     check_out(out, resume=resume)
-    children = _children(resolve(recipe, manifest), manifest, repetition, split)
+    children = _children(resolve(recipe, manifest), manifest, find_copies(manifest, console), repetition, split)
     for number, child in enumerate(children, start=1):
         folder = out / child.name
         console.print(f"\n[bold]{child.name}[/bold] ({number} of {len(children)})", highlight=False)
@@ -134,6 +136,7 @@ def train_repeated(
             out=folder,
             command=command,
             split=child.split,
+            accept_leaks=accept_leaks,
             resume=resume and folder.is_dir() and any(folder.iterdir()),
             console=console,
             stamps=stamps,

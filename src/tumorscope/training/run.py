@@ -19,9 +19,10 @@ from rich.console import Console
 from tumorscope.bundle.bundle import Card, save_bundle
 from tumorscope.bundle.predictor import run_network
 from tumorscope.core.errors import IntegrityError, UsageError
-from tumorscope.core.files import read_json, write_text
+from tumorscope.core.files import read_json, write_json, write_text
+from tumorscope.data.copies.survey import Survey, survey
 from tumorscope.data.manifest import Manifest
-from tumorscope.data.split import Split, make_split
+from tumorscope.data.split import Split
 from tumorscope.evaluation.calibration import apply_temperature, fit_temperature
 from tumorscope.evaluation.operating import choose_operating_point
 from tumorscope.imaging.augment import AugmentSpec
@@ -30,9 +31,12 @@ from tumorscope.imaging.loader import BatchLoader
 from tumorscope.models.freeze import apply_freeze, trainable_names
 from tumorscope.models.registry import BuiltModel, build_model
 from tumorscope.training.assess import assess, open_ledger, predictions_table
+from tumorscope.training.audited import audit_run
+from tumorscope.training.control import PERMUTED, control_result, taught_targets
 from tumorscope.training.fit import begun_plan, fit, load_checkpoint
 from tumorscope.training.images import write_images
 from tumorscope.training.losses import Loss, make_loss, outputs_needed
+from tumorscope.training.parts import draw_split, gate
 from tumorscope.training.plan import Plan, choose_plan, machine, versions
 from tumorscope.training.recipe import Recipe, to_toml
 from tumorscope.training.records import code_sha256, write_records
@@ -66,6 +70,14 @@ def decode(recipe: Recipe, manifest: Manifest, console: Console) -> PixelCache:
             preprocessing,
             progress=progress,
         )
+
+
+def find_copies(manifest: Manifest, console: Console) -> Survey:
+    """The data's copies; found now if they are not kept from before."""
+    from tumorscope.core.screen import stages
+
+    with stages(console) as progress:
+        return survey(manifest, progress=progress)
 
 
 def _plan(
@@ -146,6 +158,7 @@ def train(
     out: Path,
     command: str,
     split: Split | None = None,
+    accept_leaks: bool = False,
     resume: bool = False,
     console: Console | None = None,
     stamps: Sequence[str] = (),
@@ -157,26 +170,26 @@ def train(
         manifest: The data.
         out: Run folder; new or empty, or a stopped run with `resume`.
         command: The command that rebuilds the run, for the report.
-        split: A split made before; by default it is made from the recipe's seed.
+        split: A split made before; by default it is made by the recipe's policy and seed.
+        accept_leaks: Train although copies or patients cross the split; the report is stamped.
         resume: Go on with a stopped run; a finished one is left as it is.
         console: Where progress goes; standard error by default.
         stamps: Sentences to be shown prominently on the report.
 
     Raises:
         UsageError: If `out` is not empty, or the recipe does not fit the data.
-        DataError: If classes differ or a part would be empty.
+        DataError: If classes differ, a part would be empty, or copies cross the split.
         IntegrityError: If a checkpoint or split belongs to other data.
     """
     console = console or Console(stderr=True)
     check_out(out, resume=resume)
     recipe = resolve(recipe, manifest)
     seed = recipe.train.seed
-    split = split or make_split(
-        manifest,
-        seed=seed,
-        val_fraction=recipe.data.val_fraction,
-        test_fraction=recipe.data.test_fraction,
-    )
+    copies = find_copies(manifest, console)
+    split = split or draw_split(recipe, manifest, copies)
+    stamps = [*stamps, *gate(manifest, split, copies, accept=accept_leaks)]
+    if recipe.train.control == "permuted-labels":
+        stamps.append(PERMUTED)
     if resume and (out / "run.json").is_file():
         _same_run(out, {"recipe": recipe.sha256, "split": split.sha256, "data": manifest.sha256})
         console.print(f"{out}: finished before; nothing is trained again", highlight=False, markup=False)
@@ -190,9 +203,10 @@ def train(
     positive = None if recipe.data.positive is None else manifest.classes.index(recipe.data.positive)
     manifest = replace(manifest, positive=recipe.data.positive)
     rows = {part: split.rows(manifest, part) for part in ("train", "val", "test")}
+    taught = taught_targets(manifest.targets, rows, control=recipe.train.control, seed=seed)
     loss = make_loss(
         recipe.train,
-        train_targets=manifest.targets[rows["train"]],
+        train_targets=taught[rows["train"]],
         classes=len(manifest.classes),
         positive=positive,
     )
@@ -207,13 +221,13 @@ def train(
     augment["scale"] = tuple(augment["scale"])
     train_loader = BatchLoader(
         cache.images,
-        manifest.targets,
+        taught,
         rows=rows["train"],
         augment=AugmentSpec(**augment),
         shuffle=True,
         **common,
     )
-    val_loader = BatchLoader(cache.images, manifest.targets, rows=rows["val"], **common)
+    val_loader = BatchLoader(cache.images, taught, rows=rows["val"], **common)
 
     counts = split.counts(manifest)
     console.print(
@@ -226,7 +240,7 @@ def train(
     plan = begun_plan(out) if resume else None
     plan = plan or _plan(recipe, built, train_loader, loss, architecture, device)
     console.print(f"plan: {plan.line()}  ({plan.reason})", highlight=False, markup=False)
-    decided = with_plan(recipe, plan, manifest.targets[rows["train"]], positive)
+    decided = with_plan(recipe, plan, taught[rows["train"]], positive)
     write_text(out / "recipe.resolved.toml", to_toml(decided))
     result = fit(
         recipe,
@@ -255,7 +269,7 @@ def train(
         )
 
     val_logits = logits_of("val")
-    temperature = fit_temperature(val_logits, manifest.targets[rows["val"]])
+    temperature = fit_temperature(val_logits, taught[rows["val"]])
     hashes = {
         "data": manifest.sha256,
         "split": split.sha256,
@@ -299,6 +313,7 @@ def train(
     evaluation = assess(
         manifest,
         split,
+        copies,
         predictions=predictions_table(
             manifest,
             split,
@@ -320,6 +335,12 @@ def train(
         probe,
     )
     write_images(out / "images.csv", manifest, split)
-    write_records(out, recipe, manifest, split, built, result, provenance, temperature=temperature, stamps=stamps)
+    audited = audit_run(manifest, split, copies, command=command)
+    if recipe.train.control != "none":
+        audited["findings"].insert(0, control_result(evaluation).to_json())
+    write_json(out / "audit.json", audited)
+    write_records(
+        out, recipe, manifest, split, copies, built, result, provenance, temperature=temperature, stamps=stamps
+    )
     (out / "checkpoint.pt").unlink(missing_ok=True)
     return Run(out, evaluation)

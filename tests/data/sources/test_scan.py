@@ -10,6 +10,7 @@ import pytest
 from tests.data.images import encode, noise, write
 from tumorscope.core.errors import DataError
 from tumorscope.core.files import sha256_bytes
+from tumorscope.data.copies.store import ThumbStore
 from tumorscope.data.load import load
 from tumorscope.data.sources import scan
 from tumorscope.data.sources.index import index_path
@@ -32,9 +33,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     names: list[str] = []
     original = scan._scan
 
-    def counted(file: Path) -> object:
+    def counted(file: Path, store: ThumbStore) -> object:
         names.append(file.name)
-        return original(file)
+        return original(file, store)
 
     monkeypatch.setattr(scan, "_scan", counted)
     return names

@@ -6,23 +6,21 @@ In: thumbnails. Out: hits, as from the comparison of all pairs. Cells are made b
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tumorscope.data.copies.descriptors import Thumbs
+from tumorscope.data.copies.hits import Hits, best_hits, unite
 from tumorscope.data.copies.vectors import (
     BLOCK,
-    Hits,
-    SmallPictures,
-    hits,
-    make_base,
+    Base,
+    all_variants,
+    moved_vectors,
+    orientations,
+    oriented,
     small_pictures,
-    turned_vectors,
-    variants,
 )
 
 if TYPE_CHECKING:
@@ -39,15 +37,19 @@ PER_ORIENTATION = 48
 """Most alike images kept from one orientation of a query."""
 _ROUNDS = 6
 _SAMPLE_PER_CELL = 32
-_CHUNK = 1 << 14
+_PRODUCTS = 1 << 18
+"""Products held at a time, so that a large cell takes no more memory than a small one."""
+CHUNK = 1 << 13
+"""Images that visit the cells together."""
 
 
 @dataclass(frozen=True)
 class Cells:
-    """Images by cell: `members[starts[c] : starts[c + 1]]` are the positions in cell c."""
+    """Images by cell: `members[starts[c] : starts[c + 1]]` are the positions in cell c, `vectors` lie alike."""
 
     centroids: torch.Tensor
     members: torch.Tensor
+    vectors: torch.Tensor
     starts: list[int]
 
 
@@ -76,34 +78,46 @@ def make_cells(base: torch.Tensor, *, seed: int = 0) -> Cells:
     cell = nearest(base, centroids)[:, 0]
     sizes = torch.bincount(cell, minlength=count)
     starts = [0, *torch.cumsum(sizes, 0).tolist()]
-    return Cells(centroids, torch.argsort(cell, stable=True), starts)
+    members = torch.argsort(cell, stable=True)
+    return Cells(centroids, members, base[members], starts)
 
 
-def search_cells(thumbs: Thumbs, neighbours: int, keep: int) -> Iterator[tuple[Hits, NDArray[np.float32]]]:
-    """Hits and centres of one block of images after the other, from the nearest cells only."""
+def search_cells(thumbs: Thumbs, start: int, base: Base, cells: Cells, neighbours: int, keep: int) -> Hits:
+    """Hits of the chunk of images that begins at `start`, `keep` each at most, from the nearest cells only."""
     import torch
 
-    base = make_base(thumbs)
-    cells = make_cells(base.vectors)
-    ordered = base.vectors[cells.members]
-    for begin in range(0, len(thumbs), _CHUNK):
-        small = small_pictures(thumbs[begin : begin + _CHUNK])
-        answers = _neighbours(small, cells, ordered, neighbours + 1)  # an image finds itself first
-        for start in range(0, len(answers), BLOCK):
-            part = slice(start, start + BLOCK)
-            block = SmallPictures(small.pictures[part], small.centres[part])
-            queries = torch.stack([turned_vectors(block, matrix) for matrix in variants()])
-            yield hits(begin + start, queries, answers[part], base, keep), block.centres.numpy()
+    rows = slice(start, start + CHUNK)
+    count = len(base.centres[rows])
+    moved = torch.cat(
+        [
+            moved_vectors(small_pictures(thumbs[begin : begin + BLOCK], base.centres[begin : begin + BLOCK]))
+            for begin in range(start, start + count, BLOCK)
+        ],
+        1,
+    )
+    answers = _neighbours(moved, cells, neighbours + 1)  # an image finds itself first
+    return unite(
+        [
+            best_hits(
+                start + begin,
+                all_variants(moved[:, begin : begin + BLOCK]),
+                answers[begin : begin + BLOCK],
+                base,
+                keep,
+            )
+            for begin in range(0, count, BLOCK)
+        ]
+    )
 
 
-def _neighbours(small: SmallPictures, cells: Cells, ordered: torch.Tensor, count: int) -> torch.Tensor:
+def _neighbours(moved: torch.Tensor, cells: Cells, count: int) -> torch.Tensor:
     """(R, <= count) int64 most alike images of a chunk, none twice; -1 where fewer were found."""
     import torch
 
     similar, found = [], []
-    for orientation in variants().reshape(8, -1, 2, 2):
-        queries = torch.stack([turned_vectors(small, matrix) for matrix in orientation], 1)
-        similarity, answers = _visit(queries, _probes(queries, cells.centroids), cells, ordered)
+    for orientation in range(len(orientations())):
+        queries = oriented(moved, orientation).transpose(0, 1).contiguous()
+        similarity, answers = _visit(queries, _probes(queries, cells.centroids), cells)
         top = similarity.topk(min(PER_ORIENTATION, similarity.shape[1]), dim=1)
         similar.append(top.values)
         found.append(answers.gather(1, top.indices))
@@ -143,9 +157,7 @@ def _probes(queries: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts)
 
 
-def _visit(
-    queries: torch.Tensor, probes: torch.Tensor, cells: Cells, ordered: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _visit(queries: torch.Tensor, probes: torch.Tensor, cells: Cells) -> tuple[torch.Tensor, torch.Tensor]:
     """(R, P * PER_CELL) similarities and positions of the most alike images in the cells each row visits."""
     import torch
 
@@ -158,10 +170,11 @@ def _visit(
         low, high = cells.starts[cell], cells.starts[cell + 1]
         if start == end or low == high:
             continue
-        slots = by_cell[start:end]
-        products = queries[slots // visits].flatten(0, 1) @ ordered[low:high].T
-        alike = products.view(len(slots), -1, high - low).amax(1)
-        top = alike.topk(min(PER_CELL, high - low), dim=1)
-        similarity[slots, : top.values.shape[1]] = top.values
-        found[slots, : top.values.shape[1]] = cells.members[low:high][top.indices]
+        members, vectors = cells.members[low:high], cells.vectors[low:high].T
+        for slots in torch.split(by_cell[start:end], max(1, _PRODUCTS // (queries.shape[1] * (high - low)))):
+            products = queries[slots // visits].flatten(0, 1) @ vectors
+            alike = products.view(len(slots), -1, high - low).amax(1)
+            top = alike.topk(min(PER_CELL, high - low), dim=1)
+            similarity[slots, : top.values.shape[1]] = top.values
+            found[slots, : top.values.shape[1]] = members[top.indices]
     return similarity.view(rows, -1), found.view(rows, -1)

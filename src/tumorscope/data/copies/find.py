@@ -1,9 +1,9 @@
 """All copies in a set of images: identical files, identical pixels, near copies, and patients likely the same.
 
 In: thumbnails and, where known, hashes. Out: pairs. Images with the same content are one image from then on:
-they are joined to the first of them, and only that one is searched, so pairs are not listed in all
-combinations, but `group` joins every image to all its copies. The result does not depend on the order of the
-images.
+they are joined to the first of them, and only that one is searched. Near copies are one group as soon as a chain
+of pairs joins them. So pairs are not listed in all combinations, but `group` joins every image to all its copies.
+The result does not depend on the order of the images.
 """
 
 from __future__ import annotations
@@ -11,15 +11,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.core.errors import DataError
+from tumorscope.core.files import sha256_value
 from tumorscope.data.copies.descriptors import SIDE, Progress, Thumbs
 from tumorscope.data.copies.groups import CopyKind, Pair, group
+from tumorscope.data.copies.pieces import Pieces
+from tumorscope.data.copies.rounds import verify_in_rounds
 from tumorscope.data.copies.search import CANDIDATES, Candidates, find_candidates, invert
-from tumorscope.data.copies.verify import ALIKE, ALIKE_IN_PLACE, NEAR, in_place, verify
+from tumorscope.data.copies.verify import NEAR, alike
 
 BLANK = 2.0
 """Deviation of a thumbnail, in gray levels, below which a picture is blank and no near copy of anything."""
@@ -61,7 +65,9 @@ class CopyItems:
         return len(self.thumbs)
 
 
-def find_copies(items: CopyItems, *, threads: int = 1, progress: Progress | None = None) -> list[Pair]:
+def find_copies(
+    items: CopyItems, *, threads: int = 1, progress: Progress | None = None, keep: Path | None = None
+) -> list[Pair]:
     """Pairs of `items` that show the same picture or, likely, the same patient; sorted by position.
 
     Identical files give "exact", identical pixels in other files "pixels", pictures that agree in fine detail
@@ -69,42 +75,70 @@ def find_copies(items: CopyItems, *, threads: int = 1, progress: Progress | None
     from the first image of a set of equal ones to each of the others; "near" and "patient-likely" lead
     between first images. Blank pictures (deviation below 2 gray levels) are never near anything.
 
+    The pairs span the groups and do not list every combination: images that near pairs join already are not
+    compared again, and between two groups of near copies one or a few pairs stand for all.
+
     Args:
         items: Thumbnails and hashes.
-        threads: Chunks of pairs verified at a time; the result is the same.
-        progress: Called as `progress(stage, done, total)` with stages "search" and "verify".
+        threads: Blocks worked on at a time, each on one core; the result is the same.
+        progress: Called as `progress(stage, done, total)` with stages "search" and "verify". What it raises stops
+            the work.
+        keep: Folder for the finished pieces of the work, so that a stopped call is carried on by the next one with
+            the same images. Pieces found by content, damaged and foreign ones are ignored. It is emptied of all
+            pieces, and removed if nothing else is in it, when the work is done.
     """
     everyone = np.arange(len(items))
     pairs, distinct = _join_equal(items.sha256, everyone, "exact")
     more, distinct = _join_equal(items.pixels_sha256, distinct, "pixels")
     pairs += more
     digests = [hashlib.sha256(items.thumbs[i].tobytes()).hexdigest() for i in distinct]
-    clear = np.array([items.thumbs[i].std() >= BLANK for i in distinct], dtype=bool)
+    clear = _deviation(items.thumbs, distinct) >= BLANK
     distinct = distinct[clear]
-    digests = [d for d, keep in zip(digests, clear, strict=True) if keep]
+    digests = [d for d, chosen in zip(digests, clear, strict=True) if chosen]
     by_thumb = dict(zip(distinct.tolist(), digests, strict=True))
     more, distinct = _join_equal(by_thumb, distinct, "near")
     pairs += more
     # the order of content, not of the images, decides what happens next
     distinct = distinct[np.argsort([by_thumb[i] for i in distinct.tolist()], kind="stable")]
-    found = _compare(items.thumbs, distinct, threads, progress)
+    digests = [by_thumb[i] for i in distinct.tolist()]
+    work = _Work(items.thumbs, threads, keep)
+    found = work.compare(distinct, digests, progress)
     # the neighbours of an image with many copies are all copies: ask once more for one image of each large group
     rank = {i: row for row, i in enumerate(distinct.tolist())}
     groups = group(len(distinct), [replace(p, a=rank[p.a], b=rank[p.b]) for p in found], kinds=_NEAR)
     _, first, size = np.unique(groups, return_index=True, return_counts=True)
-    large = distinct[np.sort(first[size > CANDIDATES // 2])]
+    large = np.sort(first[size > CANDIDATES // 2])
     known = {(p.a, p.b) for p in found}
-    found += [p for p in _compare(items.thumbs, large, threads, None) if (p.a, p.b) not in known]
+    more = work.compare(distinct[large], [digests[i] for i in large.tolist()], None)
+    found += [p for p in more if (p.a, p.b) not in known]
+    if keep is not None:
+        Pieces(keep).clear()
     return sorted(pairs + found)
 
 
-def _compare(thumbs: Thumbs, distinct: NDArray[np.int64], threads: int, progress: Progress | None) -> list[Pair]:
-    """Near and patient-likely pairs among the images at `distinct`."""
-    chosen = thumbs[distinct]
-    candidates = find_candidates(chosen, progress=progress)
-    verified = verify(chosen, candidates, threads=threads, progress=progress)
-    keep = (verified.score >= ALIKE) | ((verified.score >= ALIKE_IN_PLACE) & in_place(verified.maps))
-    return list(_as_pairs(distinct, candidates, keep, verified.score, verified.maps))
+@dataclass(frozen=True)
+class _Work:
+    """How images are compared."""
+
+    thumbs: Thumbs
+    threads: int
+    keep: Path | None
+
+    def compare(self, distinct: NDArray[np.int64], digests: list[str], progress: Progress | None) -> list[Pair]:
+        """Near and patient-likely pairs among the images at `distinct`, whose content has these `digests`."""
+        chosen = self.thumbs[distinct]
+        pieces = Pieces(self.keep, sha256_value(digests)) if self.keep is not None else None
+        candidates = find_candidates(chosen, threads=self.threads, pieces=pieces, progress=progress)
+        candidates, verified = verify_in_rounds(
+            chosen, candidates, threads=self.threads, pieces=pieces, progress=progress
+        )
+        return list(_as_pairs(distinct, candidates, alike(verified), verified.score, verified.maps))
+
+
+def _deviation(thumbs: Thumbs, at: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Deviation of the gray levels of every thumbnail at `at`."""
+    parts = [thumbs[at[i : i + 256]].std(axis=(1, 2)) for i in range(0, len(at), 256)]
+    return np.concatenate([np.zeros(0), *parts])
 
 
 def _join_equal(

@@ -9,23 +9,19 @@ Zisserman 2003; Jegou et al. 2011), whose work grows as N times the size of a ce
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorscope.data.copies.cells import search_cells
+from tumorscope.data.copies.all_pairs import search_all
+from tumorscope.data.copies.cells import CHUNK, make_cells, search_cells
 from tumorscope.data.copies.descriptors import Progress, Thumbs
-from tumorscope.data.copies.vectors import (
-    BLOCK,
-    Hits,
-    hits,
-    make_base,
-    small_pictures,
-    turned_vectors,
-    variants,
-)
+from tumorscope.data.copies.hits import Hits, unite
+from tumorscope.data.copies.pieces import Pieces
+from tumorscope.data.copies.threads import in_order
+from tumorscope.data.copies.vectors import BLOCK, make_base, variants
 
 NEIGHBOURS = 96
 """Most alike images of every image that are compared once more, allowing for small moves."""
@@ -54,67 +50,78 @@ class Candidates:
     similarity: NDArray[np.float32]
     maps: NDArray[np.float32]
 
+    def __len__(self) -> int:
+        return len(self.a)
 
-def find_candidates(thumbs: Thumbs, *, exact_limit: int = EXACT_LIMIT, progress: Progress | None = None) -> Candidates:
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Candidates:
+        """Some of the pairs, by position or by a mask."""
+        return Candidates(self.a[rows], self.b[rows], self.similarity[rows], self.maps[rows])
+
+
+def find_candidates(
+    thumbs: Thumbs,
+    *,
+    exact_limit: int = EXACT_LIMIT,
+    threads: int = 1,
+    pieces: Pieces | None = None,
+    progress: Progress | None = None,
+) -> Candidates:
     """Pairs of `thumbs` that may show the same picture, and how it would be turned.
 
     Args:
         thumbs: (N, 64, 64) uint8.
         exact_limit: Up to this many images all pairs are compared, beyond it an inverted file is used.
+        threads: Blocks searched at a time; the result is the same.
+        pieces: Where finished blocks are kept; the pieces must have been made for these `thumbs`.
         progress: Called with ("search", images done, N).
     """
     import torch
 
-    search = _search_all if len(thumbs) <= exact_limit else search_cells
+    pieces = pieces or Pieces()
+    n, neighbours = len(thumbs), min(NEIGHBOURS, len(thumbs) - 1)
+    base = make_base(thumbs, threads=threads)
     with torch.inference_mode():
-        parts, centres = [], [np.zeros((0, 2), np.float32)]
-        for found, middle in search(thumbs, min(NEIGHBOURS, len(thumbs) - 1), CANDIDATES):
+        cells = None if n <= exact_limit else make_cells(base.vectors)
+    size = BLOCK if cells is None else CHUNK
+
+    def block(start: int) -> Hits:
+        key = pieces.key("search", n, exact_limit, start, neighbours, CANDIDATES)
+        kept = pieces.load(key)
+        if kept is not None:
+            return Hits(kept["query"], kept["answer"], kept["similarity"], kept["variant"])
+        if cells is None:
+            found = search_all(thumbs, start, base, neighbours, CANDIDATES)
+        else:
+            found = search_cells(thumbs, start, base, cells, neighbours, CANDIDATES)
+        pieces.save(key, found.arrays())
+        return found
+
+    parts = []
+    with closing(in_order(block, range(0, n, size), threads=threads)) as blocks:
+        for found in blocks:
             parts.append(found)
-            centres.append(middle)
             if progress is not None:
-                progress("search", sum(map(len, centres)), len(thumbs))
-        return _unite(parts, np.concatenate(centres))
+                progress("search", min(len(parts) * size, n), n)
+    return _candidates(unite(parts), base.centres.numpy())
 
 
-def _search_all(thumbs: Thumbs, neighbours: int, keep: int) -> Iterator[tuple[Hits, NDArray[np.float32]]]:
-    """Hits and centres of one block of images after the other, from all products."""
-    import torch
-
-    n = len(thumbs)
-    base = make_base(thumbs)
-    best, product = torch.empty(BLOCK, n), torch.empty(BLOCK, n)
-    for start in range(0, n, BLOCK):
-        small = small_pictures(thumbs[start : start + BLOCK])
-        rows = len(small.centres)
-        queries = torch.stack([turned_vectors(small, matrix) for matrix in variants()])
-        top = best[:rows].fill_(-1.0)
-        for query in queries:
-            torch.maximum(top, torch.mm(query, base.vectors.T, out=product[:rows]), out=top)
-        top[torch.arange(rows), torch.arange(start, start + rows)] = -1.0
-        answers = top.topk(neighbours, dim=1).indices
-        yield hits(start, queries, answers, base, keep), small.centres.numpy()
-
-
-def _unite(parts: list[Hits], centres: NDArray[np.float32]) -> Candidates:
+def _candidates(found: Hits, centres: NDArray[np.float32]) -> Candidates:
     """One candidate per pair, by the better of its two directions, with maps from the smaller position."""
     n = len(centres)
-    nothing = np.zeros(0, np.int64)
-    query = np.concatenate([nothing, *(p.query for p in parts)])
-    answer = np.concatenate([nothing, *(p.answer for p in parts)])
-    similarity = np.concatenate([np.zeros((0, 2), np.float32), *(p.similarity for p in parts)])
-    variant = np.concatenate([np.zeros((0, 2), np.int8), *(p.variant for p in parts)])
-    low, high = np.minimum(query, answer), np.maximum(query, answer)
-    order = np.lexsort((query, -similarity.max(1, initial=-1.0), low * n + high))
-    chosen = order[np.diff((low * n + high)[order], prepend=-1) != 0]
-    query, answer, low, high = query[chosen], answer[chosen], low[chosen], high[chosen]
-    better_first = np.argsort(-similarity[chosen], axis=1, kind="stable")
-    similarity = np.take_along_axis(similarity[chosen], better_first, 1)
-    linear = variants()[np.take_along_axis(variant[chosen], better_first, 1)]
+    pair = np.minimum(found.query, found.answer) * n + np.maximum(found.query, found.answer)
+    order = np.lexsort((found.query, -found.similarity.max(1, initial=-1.0), pair))
+    chosen = order[np.diff(pair[order], prepend=-1) != 0]
+    query, answer, similarity = found.query[chosen], found.answer[chosen], found.similarity[chosen]
+    better_first = np.argsort(-similarity, axis=1, kind="stable")
+    linear = variants()[np.take_along_axis(found.variant[chosen], better_first, 1)]
     # a place p in the answer is at centre_q + matrix (p - centre_a) in the query
     shift = centres[query][:, None] - np.einsum("phij,pj->phi", linear, centres[answer])
-    forward = np.concatenate([linear, shift[..., None]], axis=3)
-    maps = np.where((answer == low)[:, None, None, None], forward, invert(forward))
-    return Candidates(low, high, similarity, maps.astype(np.float32))
+    maps = np.concatenate([linear, shift[..., None]], axis=3).astype(np.float32)
+    swapped = answer > query
+    maps[swapped] = invert(maps[swapped])
+    return Candidates(
+        np.minimum(query, answer), np.maximum(query, answer), np.take_along_axis(similarity, better_first, 1), maps
+    )
 
 
 def invert(maps: NDArray[np.float32]) -> NDArray[np.float32]:

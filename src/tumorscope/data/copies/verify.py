@@ -8,7 +8,7 @@ copies do. Local correlation is blind to brightness, contrast and gamma.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,15 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.data.copies.descriptors import Progress, Thumbs
+from tumorscope.data.copies.pieces import Pieces
 from tumorscope.data.copies.register import (
     box_mean,
     correlation,
     flatten_light,
+    halve,
     refine,
     shift_by_correlation,
     warp,
 )
 from tumorscope.data.copies.search import Candidates
+from tumorscope.data.copies.threads import in_order
 
 if TYPE_CHECKING:
     import torch
@@ -58,7 +61,7 @@ EARLY_KEEP = 0.68
 copies reach 0.72, a third of all candidates do not reach 0.7."""
 COARSE_KEEP = 0.78
 """The same for half-size pictures: 99% of changed copies reach 0.8, three in four candidates do not."""
-_CHUNK = 1024
+_CHUNK = 512
 _BATCH = 256
 _FINE_BATCH = 64
 
@@ -98,6 +101,11 @@ def in_place(maps: NDArray[np.float32]) -> NDArray[np.bool_]:
     return still
 
 
+def alike(found: Verified) -> NDArray[np.bool_]:
+    """(P,) bool: the pictures are one, or likely of one patient."""
+    return (found.score >= ALIKE) | ((found.score >= ALIKE_IN_PLACE) & in_place(found.maps))
+
+
 def agreement(fixed: torch.Tensor, moving: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
     """(B,) share of the textured area where fine detail of (B, 64, 64) pictures (0..255) agrees under `maps`.
 
@@ -134,12 +142,10 @@ class _Levels:
 
 def _levels(thumbs: Thumbs) -> _Levels:
     import torch
-    from torch.nn.functional import avg_pool2d
 
     full = torch.from_numpy(thumbs)
-    half = avg_pool2d(full[:, None].float(), 2)
-    quarter = avg_pool2d(half, 2)[:, 0]
-    return _Levels(full, flatten_light(half[:, 0], 7), flatten_light(quarter, 5))
+    half = halve(full.float())
+    return _Levels(full, flatten_light(half, 7), flatten_light(halve(half), 5))
 
 
 def _coarse(levels: _Levels, a: torch.Tensor, b: torch.Tensor, maps: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -175,46 +181,62 @@ def _fine(levels: _Levels, a: torch.Tensor, b: torch.Tensor, maps: torch.Tensor)
     return found, score
 
 
-def _verify_chunk(
-    thumbs: Thumbs, candidates: Candidates, part: slice
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _verify_chunk(thumbs: Thumbs, candidates: Candidates) -> Verified:
     """Scores and maps of one chunk: the better guess first; the other one where the first is alike, no copy."""
     import torch
 
-    with torch.inference_mode():
-        used, place = np.unique(np.stack([candidates.a[part], candidates.b[part]]), return_inverse=True)
-        levels = _levels(thumbs[used])
-        a, b = torch.from_numpy(place.reshape(2, -1))
-        guesses = torch.from_numpy(candidates.maps[part])
-        score, maps = torch.zeros(len(a)), guesses[:, 0].clone()
-        todo = torch.arange(len(a))
-        for attempt in range(2):
-            coarse, reached = _coarse(levels, a[todo], b[todo], guesses[todo, attempt])
-            alive = (reached >= COARSE_KEEP).nonzero()[:, 0]
-            rows = todo[alive]
-            final, reached_score = _fine(levels, a[rows], b[rows], coarse[alive])
-            better = reached_score > score[rows]
-            score[rows[better]], maps[rows[better]] = reached_score[better], final[better]
-            todo = todo[(reached >= COARSE_KEEP - 0.05) & (score[todo] < NEAR)]
-        return score.numpy(), maps.numpy()
+    used, place = np.unique(np.stack([candidates.a, candidates.b]), return_inverse=True)
+    levels = _levels(thumbs[used])
+    a, b = torch.from_numpy(place.reshape(2, -1))
+    guesses = torch.from_numpy(candidates.maps)
+    score, maps = torch.zeros(len(a)), guesses[:, 0].clone()
+    todo = torch.arange(len(a))
+    for attempt in range(2):
+        coarse, reached = _coarse(levels, a[todo], b[todo], guesses[todo, attempt])
+        alive = (reached >= COARSE_KEEP).nonzero()[:, 0]
+        rows = todo[alive]
+        final, reached_score = _fine(levels, a[rows], b[rows], coarse[alive])
+        better = reached_score > score[rows]
+        score[rows[better]], maps[rows[better]] = reached_score[better], final[better]
+        todo = todo[(reached >= COARSE_KEEP - 0.05) & (score[todo] < NEAR)]
+    return Verified(score.numpy(), maps.numpy())
 
 
-def verify(thumbs: Thumbs, candidates: Candidates, *, threads: int = 1, progress: Progress | None = None) -> Verified:
+def verify(
+    thumbs: Thumbs,
+    candidates: Candidates,
+    *,
+    threads: int = 1,
+    pieces: Pieces | None = None,
+    progress: Progress | None = None,
+) -> Verified:
     """Register every candidate pair and score it.
 
     Args:
         thumbs: (N, 64, 64) uint8.
         candidates: Pairs with first guesses.
-        threads: Chunks of pairs worked on at a time.
+        threads: Chunks of pairs worked on at a time; the result is the same.
+        pieces: Where finished chunks are kept; the pieces must have been made for these `thumbs`.
         progress: Called with ("verify", pairs done, P).
     """
-    total = len(candidates.a)
+    total = len(candidates)
+    pieces = pieces or Pieces()
     score, maps = np.zeros(total, np.float32), candidates.maps[:, 0].copy()
+
+    def chunk(part: slice) -> Verified:
+        chosen = candidates.take(part)
+        key = pieces.key("verify", chosen.a, chosen.b, chosen.maps)
+        kept = pieces.load(key)
+        if kept is not None:
+            return Verified(kept["score"], kept["maps"])
+        found = _verify_chunk(thumbs, chosen)
+        pieces.save(key, {"score": found.score, "maps": found.maps})
+        return found
+
     parts = [slice(i, min(i + _CHUNK, total)) for i in range(0, total, _CHUNK)]
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        results = pool.map(lambda part: _verify_chunk(thumbs, candidates, part), parts)
-        for part, (chunk_score, chunk_maps) in zip(parts, results, strict=True):
-            score[part], maps[part] = chunk_score, chunk_maps
+    with closing(in_order(chunk, parts, threads=threads)) as chunks:
+        for part, found in zip(parts, chunks, strict=True):
+            score[part], maps[part] = found.score, found.maps
             if progress is not None:
                 progress("verify", part.stop, total)
     return Verified(score, maps)

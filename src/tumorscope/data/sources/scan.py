@@ -1,9 +1,10 @@
 """Read, hash and decode every file once, in threads, and remember the answers for the next run.
 
-In: files. Out: for each, in order, a `Scanned` (hashes, size, mode) or the `ImageFault` that excludes it. The
-index lies under `cache_root()/scan`, one file a data folder; an entry counts only while path, size,
-modification and change time of the file are the same and the decoder is of the same version. A damaged index
-is dropped and rebuilt: it only saves time, the reader checks hashes again.
+In: files. Out: for each, in order, a `Scanned` (hashes, size, mode) or the `ImageFault` that excludes it; its
+thumbnail goes to the folder's `ThumbStore`, so that the search for copies decodes nothing again. The index lies
+under `cache_root()/scan`, one file a data folder, written every few thousand files so that a stopped scan goes on;
+an entry counts only while path, size, modification and change time of the file are the same and the decoder is of
+the same version. A damaged index is dropped and rebuilt: it only saves time, the reader checks hashes again.
 """
 
 from __future__ import annotations
@@ -19,11 +20,16 @@ from typing import Any, TypeVar
 from tumorscope.core.errors import DataError, ImageFault
 from tumorscope.core.files import sha256_bytes
 from tumorscope.core.types import ImageRecord, Pixels
+from tumorscope.data.copies.descriptors import describe
+from tumorscope.data.copies.store import ThumbStore
 from tumorscope.data.sources.index import Stamp, read_index, stamp, write_index
 from tumorscope.imaging.decode import decode_image, pixels_sha256, read_image_bytes
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
+
+KEEP_EVERY = 5000
+"""Files after which the index is written, so that a stopped scan loses little."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -87,20 +93,32 @@ def scan_files(
     done = len(files) - len(todo)
     if progress:
         progress(done, len(files))
-    for i, answer in zip(todo, threaded(_scan, (files[i] for i in todo)), strict=True):
+    store = ThumbStore(root)
+
+    def keep() -> None:
+        store.flush()
+        entries = {
+            os.path.abspath(file): (mark, answer)
+            for file, mark, answer in zip(files, stamps, answers, strict=True)
+            if mark is not None and answer is not None and not _may_pass(answer)
+        }
+        _remember(root, entries)
+
+    for i, answer in zip(todo, threaded(lambda file: _scan(file, store), (files[i] for i in todo)), strict=True):
         answers[i] = answer
         done += 1
         if progress:
             progress(done, len(files))
-    found = [answer for answer in answers if answer is not None]
+        if done % KEEP_EVERY == 0:
+            keep()
     if todo:
-        entries = {
-            os.path.abspath(file): (mark, answer)
-            for file, mark, answer in zip(files, stamps, found, strict=True)
-            if mark is not None and not (isinstance(answer, ImageFault) and answer.reason == "unreadable")
-        }
-        _remember(root, entries)
-    return found
+        keep()
+    return [answer for answer in answers if answer is not None]
+
+
+def _may_pass(answer: Scanned | ImageFault) -> bool:
+    """True for a refusal by the operating system, which is asked again next time."""
+    return isinstance(answer, ImageFault) and answer.reason == "unreadable"
 
 
 def read_records(root: Path, records: Sequence[ImageRecord]) -> Iterator[Pixels]:
@@ -131,15 +149,17 @@ def _changed(what: str, root: Path, record: ImageRecord) -> DataError:
     )
 
 
-def _scan(file: Path) -> Scanned | ImageFault:
+def _scan(file: Path, store: ThumbStore) -> Scanned | ImageFault:
     try:
         data = read_image_bytes(file)
         image = decode_image(data, name=file.name)
     except ImageFault as fault:
         return ImageFault(fault.reason, fault.detail)  # without the traceback, which holds the bytes
+    pixels = pixels_sha256(image.pixels)
+    store.add(pixels, describe(image.pixels))
     return Scanned(
         sha256_bytes(data),
-        pixels_sha256(image.pixels),
+        pixels,
         image.width_px,
         image.height_px,
         image.mode,
