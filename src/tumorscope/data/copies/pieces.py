@@ -46,9 +46,9 @@ class Pieces:
             return None
         path = self._path(self.folder, key)
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with path.open("rb") as handle, np.load(handle, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            return arrays if str(arrays.pop("key")) == key else None
+            return arrays if arrays.pop("key").tolist() == [key] else None
         except FileNotFoundError:
             return None
         except Exception as error:  # a damaged archive raises many kinds; it is made again
@@ -62,7 +62,7 @@ class Pieces:
         path = self._path(self.folder, key)
         try:
             with atomic_path(path) as temporary, temporary.open("wb") as handle:
-                save_npz(handle, key=np.array(key), **arrays)
+                save_npz(handle, key=np.array([key]), **arrays)
         except OSError as error:
             _log.info("piece %s not kept: %s", path, error)
 
