@@ -215,7 +215,7 @@ def prices(runs: Path) -> list[str]:
         lines += [f"### {price['recipe']}", "", f"`{price['command']}`", ""]
         lines += [
             f"{price['with_copy']:,} of {price['test_images']:,} test images have a copy in training, "
-            f"{price['with_copy_or_likely_patient']:,} a copy or a likely patient; seeds: {price['seeds']}.",
+            f"{price['with_copy_or_patient']:,} a copy or (likely) their patient; seeds: {price['seeds']}.",
             "",
         ]
         rows = [

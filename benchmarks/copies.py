@@ -5,7 +5,8 @@
 `--data` is a folder of images. Planting: one image per group of natural copies is chosen, each gets a changed
 copy, and the pairs called "near" are compared with what was planted. The chosen images keep their neighbouring
 slices, so a slice taken for its neighbour counts as a false pair. A pair that no planting made is false even
-where the two originals are a natural copy that was missed.
+where the two originals are a natural copy that was missed. Pairs span the groups: a wrong join of two groups counts
+as one or a few false pairs, not as every combination.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def planted(
 
 
 def scaling(
-    thumbs: Pixels, copies: Pixels, sizes: list[int], *, seed: int, background: Pixels
+    thumbs: Pixels, copies: Pixels, sizes: list[int], *, seed: int, background: Pixels, threads: int
 ) -> list[dict[str, float]]:
     """Time, memory and recall of the search among made-up pictures: blends of two real ones, slightly moved.
 
@@ -208,7 +209,7 @@ def scaling(
             made[start : start + count] = blend.astype(np.uint8)
         made[:n], made[n : 2 * n] = thumbs, copies
         begin, cpu = time.perf_counter(), time.process_time()
-        found = find_candidates(made)
+        found = find_candidates(made, threads=threads)
         row = {
             "images": size,
             "seconds": round(time.perf_counter() - begin, 1),
@@ -253,7 +254,12 @@ def main() -> None:
         change = CHANGES["mirror + resize + brightness + re-encode"][0]
         changed = np.stack([describe(change(decode(paths[i])[2], rng)) for i in few])
         result["scaling"] = scaling(
-            items.thumbs[few], changed, options.scale, seed=options.seed, background=items.thumbs
+            items.thumbs[few],
+            changed,
+            options.scale,
+            seed=options.seed,
+            background=items.thumbs,
+            threads=options.threads,
         )
     print(json.dumps(result, indent=2))
     if options.json:

@@ -344,7 +344,7 @@ class LeakPriceFile(Part):
     seeds: int
     test_images: int
     with_copy: int
-    with_copy_or_likely_patient: int
+    with_copy_or_patient: int
     arms: tuple[LeakArm, ...]
     gaps: tuple[LeakGap, ...]
     twins_against_others: Contrast

@@ -6,6 +6,7 @@ to the reports of the runs. No request, no script, the same bytes for the same f
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from tumorscope.core.errors import DataError
@@ -43,5 +44,6 @@ def render_leak_price(folder: Path) -> Path:
     }
     ends = [abs(end) for gap in price.gaps for end in (gap.low, gap.high) if end is not None]
     template = environment().get_template("leak-price.html.j2")
-    page = template.render(price=price, runs=runs, widest=min(1.0, 1.1 * max(ends, default=0.1)))
+    widest = min(1.0, math.ceil(20 * max(ends, default=0.1) + 0.1) / 20)
+    page = template.render(price=price, runs=runs, widest=widest)
     return write_text(folder / PAGE_NAME, page)

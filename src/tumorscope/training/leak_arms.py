@@ -47,7 +47,7 @@ class Twins:
     """Which test images have a twin in training under the official split.
 
     Attributes:
-        copy: (n,) bool, over the test images in the manifest's order: a copy or the patient.
+        copy: (n,) bool, over the test images in the manifest's order: a copy.
         likely: (n,) bool: a copy, the patient, or likely another slice of the patient.
     """
 
@@ -72,7 +72,7 @@ def make_arms(manifest: Manifest, survey: Survey, *, seed: int, rules: Rules) ->
     official = make_split(manifest, survey, seed=seed, rules=replace(rules, policy="official"))
     parts = [official.assignment.get(r.path) for r in manifest.records]
     test = np.array([i for i, part in enumerate(parts) if part == "test"], dtype=np.int64)
-    twins = Twins(np.isin(test, sharing(parts, copies)), np.isin(test, sharing(parts, likely)))
+    twins = Twins(np.isin(test, sharing(parts, survey.copies)), np.isin(test, sharing(parts, likely)))
     if not twins.likely.any():
         raise DataError(
             "no test image has a copy or a likely patient in training",

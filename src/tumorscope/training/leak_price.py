@@ -129,6 +129,7 @@ def _figures(
         "without a copy in training": ~twins.copy,
         "without a copy or likely patient in training": ~twins.likely,
     }
+    subsets = {name: chosen for name, chosen in subsets.items() if chosen.any()}
     table = []
     for arm in arms:
         row: dict[str, Any] = {
@@ -165,7 +166,7 @@ def _figures(
     return {
         "test_images": len(official),
         "with_copy": int(twins.copy.sum()),
-        "with_copy_or_likely_patient": int(twins.likely.sum()),
+        "with_copy_or_patient": int(twins.likely.sum()),
         "arms": table,
         "gaps": gaps,
         "twins_against_others": {

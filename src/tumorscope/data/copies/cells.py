@@ -13,6 +13,7 @@ import numpy as np
 
 from tumorscope.data.copies.descriptors import Thumbs
 from tumorscope.data.copies.hits import Hits, best_hits, unite
+from tumorscope.data.copies.threads import in_order
 from tumorscope.data.copies.vectors import (
     BLOCK,
     Base,
@@ -53,14 +54,17 @@ class Cells:
     starts: list[int]
 
 
-def nearest(rows: torch.Tensor, centroids: torch.Tensor, count: int = 1) -> torch.Tensor:
-    """(N, count) int64 most alike centroids of every row, in blocks."""
+def nearest(rows: torch.Tensor, centroids: torch.Tensor, *, threads: int = 1) -> torch.Tensor:
+    """(N,) int64 most alike centroid of every row."""
     import torch
 
-    return torch.cat([(part @ centroids.T).topk(count, dim=1).indices for part in torch.split(rows, 4096)])
+    def block(part: torch.Tensor) -> torch.Tensor:
+        return (part @ centroids.T).argmax(1)
+
+    return torch.cat(list(in_order(block, torch.split(rows, 4096), threads=threads)))
 
 
-def make_cells(base: torch.Tensor, *, seed: int = 0) -> Cells:
+def make_cells(base: torch.Tensor, *, seed: int = 0, threads: int = 1) -> Cells:
     """Cells of the (N, 88) unit vectors `base`, the same for the same vectors and seed."""
     import torch
     from torch.nn.functional import normalize
@@ -71,11 +75,11 @@ def make_cells(base: torch.Tensor, *, seed: int = 0) -> Cells:
     sample = base[np.sort(generator.permutation(n)[: count * _SAMPLE_PER_CELL])]
     centroids = sample[generator.permutation(len(sample))[:count]].clone()
     for _ in range(_ROUNDS):
-        cell = nearest(sample, centroids)[:, 0]
+        cell = nearest(sample, centroids, threads=threads)
         sums = torch.zeros_like(centroids).index_add_(0, cell, sample)
         filled = torch.bincount(cell, minlength=count) > 0
         centroids[filled] = normalize(sums[filled], dim=1)
-    cell = nearest(base, centroids)[:, 0]
+    cell = nearest(base, centroids, threads=threads)
     sizes = torch.bincount(cell, minlength=count)
     starts = [0, *torch.cumsum(sizes, 0).tolist()]
     members = torch.argsort(cell, stable=True)

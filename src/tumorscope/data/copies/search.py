@@ -75,13 +75,10 @@ def find_candidates(
         pieces: Where finished blocks are kept; the pieces must have been made for these `thumbs`.
         progress: Called with ("search", images done, N).
     """
-    import torch
-
     pieces = pieces or Pieces()
     n, neighbours = len(thumbs), min(NEIGHBOURS, len(thumbs) - 1)
     base = make_base(thumbs, threads=threads)
-    with torch.inference_mode():
-        cells = None if n <= exact_limit else make_cells(base.vectors)
+    cells = None if n <= exact_limit else make_cells(base.vectors, threads=threads)
     size = BLOCK if cells is None else CHUNK
 
     def block(start: int) -> Hits:
