@@ -29,6 +29,7 @@ FILES = (
     "evaluation.json",
     "split.json",
     "data.json",
+    "audit.json",
     "run.json",
     "images.csv",
     "samples.npz",
