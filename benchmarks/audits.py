@@ -1,10 +1,11 @@
 """Audit the four public sets and write `docs/results/audit.md` from what the commands leave.
 
-    python -m benchmarks.audits --data DATA --runs runs [--table-only]
+    python -m benchmarks.audits --data DATA --weights WEIGHTS --runs runs [--prices] [--table-only]
 
-Each audit is an ordinary `tumorscope audit` command into RUNS/audit/NAME. The page also takes in, where they are
-there: RUNS/copies.json (`python -m benchmarks.copies --data DATA/brain-mri-4class --json RUNS/copies.json`),
-RUNS/prices/*/leak-price.json (`tumorscope leak-price`), and docs/results/judged-pairs.csv (pairs judged by eye).
+Each audit is an ordinary `tumorscope audit` command into RUNS/audit/NAME, each leak price (trained with `--prices`
+only, which takes hours) an ordinary `tumorscope leak-price` command into RUNS/prices/NAME. The page also takes in,
+where they are there, RUNS/copies.json (`python -m benchmarks.copies --data DATA/brain-mri-4class --json
+RUNS/copies.json`) and docs/results/judged-pairs.csv (pairs judged by eye).
 The page holds no figure that is not read from one of these files.
 """
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -33,6 +35,21 @@ SETS = {
     "brain-mri-4class": "brain-mri-4class",
     "brain-mri-boxes": "brain-mri-boxes",
 }
+PRICES = {
+    "tinyvgg": ("brain-mri-4class-tinyvgg", ("image.size_px=112", "stage.all.epochs=10")),
+    "efficientnet": (
+        "brain-mri-4class-efficientnet",
+        (
+            "image.size_px=112",
+            "model.name=tf_efficientnet_lite0",
+            "model.weights={weights}/tf_efficientnet_lite0.in1k.safetensors",
+            "stage.all.epochs=4",
+            "stage.all.lr=3e-4",
+            "stage.all.schedule=one_cycle",
+        ),
+    ),
+}
+"""Leak prices: recipe and overrides. Smaller pictures and fewer epochs than the recipes': six arms are trained."""
 ACROSS = {"LEAK011": "same file", "LEAK012": "same pixels", "LEAK013": "near copy", "LEAK014": "likely patient"}
 SHORTCUTS = {
     "CUT001": "size and mode",
@@ -75,6 +92,23 @@ def run_audits(data: str, runs: Path) -> None:
         if done.returncode not in (0, 1):
             raise SystemExit(f"{name}: exit code {done.returncode}")
         write_json(out / "seconds.json", {"seconds": time.perf_counter() - start})
+
+
+def price_words(name: str, data: str, weights: str, out: str) -> list[str]:
+    """The words of one `leak-price` command."""
+    recipe, sets = PRICES[name]
+    words = ["leak-price", recipe, "--data", f"{data}/brain-mri-4class", "--out", out]
+    for value in sets:
+        words += ["--set", value.format(weights=weights)]
+    return words
+
+
+def run_prices(data: str, weights: str, runs: Path) -> None:
+    """Train the arms of every leak price; finished runs are kept."""
+    for name in PRICES:
+        out = runs / "prices" / name
+        words = [sys.executable, "-m", "tumorscope", *price_words(name, data, weights, str(out))]
+        subprocess.run([*words, *(["--resume"] if out.exists() else [])], check=True)
 
 
 def overview(audits: dict[str, dict[str, Any]]) -> list[str]:
@@ -123,7 +157,7 @@ def findings(audits: dict[str, dict[str, Any]]) -> list[str]:
     """Every finding of every set, as the audit words it."""
     lines = []
     for name, found in audits.items():
-        lines += [f"### {name}", "", f"`{found['command']}`", ""]
+        lines += [f"### {name}", "", f"`tumorscope audit DATA/{SETS[name]} --out AUDIT`", ""]
         for one in gravest_first(found["findings"]):
             lines.append(f"- **{one['code']}** ({one['severity']}) {one['title']} {one['detail']}")
         skipped = [f"{f['code']} ({f['detail']})" for f in found["findings"] if f["outcome"] == "skipped"]
@@ -210,9 +244,13 @@ def planted(runs: Path) -> list[str]:
 def prices(runs: Path) -> list[str]:
     """Tables of every leak price."""
     lines: list[str] = []
-    for path in sorted(runs.glob("prices/*/leak-price.json")):
+    for name in PRICES:
+        path = runs / "prices" / name / "leak-price.json"
+        if not path.is_file():
+            continue
         price = read(path)
-        lines += [f"### {price['recipe']}", "", f"`{price['command']}`", ""]
+        command = shlex.join(["tumorscope", *price_words(name, "DATA", "WEIGHTS", "RUNS")])
+        lines += [f"### {price['recipe']}", "", f"`{command}`", ""]
         lines += [
             f"{price['with_copy']:,} of {price['test_images']:,} test images have a copy in training, "
             f"{price['with_copy_or_patient']:,} a copy or (likely) their patient; seeds: {price['seeds']}.",
@@ -266,11 +304,15 @@ def page(runs: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="DATA", help="folder of the public sets")
+    parser.add_argument("--weights", default="WEIGHTS", help="folder of the local weights")
+    parser.add_argument("--prices", action="store_true", help="train the leak prices too")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     parser.add_argument("--table-only", action="store_true", help="write the page from what is there")
     arguments = parser.parse_args()
     if not arguments.table_only:
         run_audits(arguments.data, arguments.runs)
+        if arguments.prices:
+            run_prices(arguments.data, arguments.weights, arguments.runs)
     PAGE.write_text(page(arguments.runs), encoding="utf-8")
     sys.stdout.write(f"{PAGE}\n")
 

@@ -103,7 +103,7 @@ JOBS = (
         "brain-mri-4class-tinyvgg",
         "brain-mri-4class",
         "accuracy 0.95",
-        sets=("stage.all.epochs=30",),
+        sets=("stage.all.epochs=20",),
         extra=("--accept-leaks",),
     ),
 )

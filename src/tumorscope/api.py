@@ -228,8 +228,6 @@ def leak_price(
         DataError: If there is no official test part, or nothing leaks.
     """
     quiet_threads()
-    import shlex
-
     from tumorscope.reporting.leak_price_page import render_leak_price
     from tumorscope.reporting.render import render_report
     from tumorscope.training.leak_price import leak_price as price
@@ -238,16 +236,23 @@ def leak_price(
     checked = load_recipe(recipe, overrides)
     manifest = _manifest(data)
     if command is None:
-        words = ["tumorscope", "leak-price", recipe, "--data", str(manifest.root), "--out", "RUNS"]
-        for override in overrides:
-            words += ["--set", override]
-        command = shlex.join([*words, "--seeds", str(seeds)] if seeds > 1 else words)
+        command = leak_price_command(recipe, str(manifest.root), overrides, seeds)
     folder = Path(out)
     content = price(checked, manifest, out=folder, command=command, seeds=seeds, resume=resume, console=console)
     for run in sorted(folder.glob("*/seed-*/run.json")):
         render_report(run.parent)
     render_leak_price(folder)
     return content
+
+
+def leak_price_command(recipe: str, data: str, overrides: Sequence[str], seeds: int) -> str:
+    """The command line that measures the same leak price again."""
+    import shlex
+
+    words = ["tumorscope", "leak-price", recipe, "--data", data, "--out", "RUNS"]
+    for override in overrides:
+        words += ["--set", override]
+    return shlex.join([*words, "--seeds", str(seeds)] if seeds > 1 else words)
 
 
 def split(

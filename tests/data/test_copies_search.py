@@ -92,8 +92,7 @@ def test_guesses_are_one_upright_and_one_mirrored(thumbs: Thumbs) -> None:
 
 def test_cells_find_what_all_pairs_find(thumbs: Thumbs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cells, "CELL_SIZE", 10)
-    monkeypatch.setattr(cells, "CHUNK", 50)
-    monkeypatch.setattr(search, "CHUNK", 50)
+    monkeypatch.setattr(cells, "MIN_CHUNK", 50)
     monkeypatch.setattr(cells, "BLOCK", 20)
     monkeypatch.setattr(cells, "_PRODUCTS", 300)
     found = search.find_candidates(thumbs, exact_limit=0)

@@ -138,7 +138,16 @@ def leak_price(
     api.quiet_threads()
     manifest = load_data(data)
     overrides = list(set_ or ())
-    found = api.leak_price(recipe, manifest, out=out, overrides=overrides, seeds=seeds, resume=resume, console=stderr())
+    found = api.leak_price(
+        recipe,
+        manifest,
+        out=out,
+        overrides=overrides,
+        seeds=seeds,
+        resume=resume,
+        command=api.leak_price_command(recipe, data, overrides, seeds),
+        console=stderr(),
+    )
     if json_:
         say_json(found)
         return

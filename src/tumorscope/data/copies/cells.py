@@ -40,8 +40,9 @@ _ROUNDS = 6
 _SAMPLE_PER_CELL = 32
 _PRODUCTS = 1 << 18
 """Products held at a time, so that a large cell takes no more memory than a small one."""
-CHUNK = 1 << 13
-"""Images that visit the cells together."""
+CHUNKS = 64
+"""Parts of a large set. The images of one visit the cells together, and are kept together."""
+MIN_CHUNK = 1 << 12
 
 
 @dataclass(frozen=True)
@@ -86,12 +87,16 @@ def make_cells(base: torch.Tensor, *, seed: int = 0, threads: int = 1) -> Cells:
     return Cells(centroids, members, base[members], starts)
 
 
+def chunk_size(n: int) -> int:
+    """Images that visit the cells together: enough that a cell is visited by many at once."""
+    return max(MIN_CHUNK, -(-n // CHUNKS))
+
+
 def search_cells(thumbs: Thumbs, start: int, base: Base, cells: Cells, neighbours: int, keep: int) -> Hits:
     """Hits of the chunk of images that begins at `start`, `keep` each at most, from the nearest cells only."""
     import torch
 
-    rows = slice(start, start + CHUNK)
-    count = len(base.centres[rows])
+    count = min(chunk_size(len(base)), len(base) - start)
     moved = torch.cat(
         [
             moved_vectors(small_pictures(thumbs[begin : begin + BLOCK], base.centres[begin : begin + BLOCK]))

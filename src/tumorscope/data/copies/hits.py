@@ -16,7 +16,7 @@ from tumorscope.data.copies.vectors import MIN_SIMILARITY, Base
 if TYPE_CHECKING:
     import torch
 
-_ROWS = 64
+_ROWS = 16
 
 
 @dataclass(frozen=True)

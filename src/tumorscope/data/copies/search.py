@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.data.copies.all_pairs import search_all
-from tumorscope.data.copies.cells import CHUNK, make_cells, search_cells
+from tumorscope.data.copies.cells import chunk_size, make_cells, search_cells
 from tumorscope.data.copies.descriptors import Progress, Thumbs
 from tumorscope.data.copies.hits import Hits, unite
 from tumorscope.data.copies.pieces import Pieces
@@ -79,7 +79,7 @@ def find_candidates(
     n, neighbours = len(thumbs), min(NEIGHBOURS, len(thumbs) - 1)
     base = make_base(thumbs, threads=threads)
     cells = None if n <= exact_limit else make_cells(base.vectors, threads=threads)
-    size = BLOCK if cells is None else CHUNK
+    size = BLOCK if cells is None else chunk_size(n)
 
     def block(start: int) -> Hits:
         key = pieces.key("search", n, exact_limit, start, neighbours, CANDIDATES)

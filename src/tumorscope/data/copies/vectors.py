@@ -34,7 +34,7 @@ STIFFNESS = 0.05
 """Ridge that keeps tangent moves small; a move of one unit is a shift of 0.08 half sides or a stretch of 10%."""
 FAINT = 1e-3
 """Norm of the coefficients below which a picture is blank."""
-BLOCK = 512
+BLOCK = 256
 """Query images worked on at a time."""
 
 
