@@ -154,3 +154,26 @@ def test_threaded_passes_errors_on() -> None:
 
     with pytest.raises(DataError, match="three"):
         list(threaded(fail, range(100)))
+
+
+def test_a_stopped_scan_goes_on_where_it_was_kept(
+    data: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TUMORSCOPE_CACHE", str(tmp_path / "own cache"))
+    monkeypatch.setattr(scan, "KEEP_EVERY", 2)
+    files = sorted(p for p in data.rglob("*.png"))
+    assert len(files) >= 4
+
+    def stop(done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        scan.scan_files(files, root=data, progress=stop)
+    decoded.clear()
+    answers = scan.scan_files(files, root=data)
+    assert len(answers) == len(files)
+    assert set(decoded) == {f.name for f in files[2:]}, "the first two were kept"
+    decoded.clear()
+    assert [repr(a) for a in scan.scan_files(files, root=data)] == [repr(a) for a in answers]
+    assert decoded == []
