@@ -86,7 +86,6 @@ JOBS = (
             "stage.all.epochs=12",
             "stage.all.lr=3e-4",
             "stage.all.schedule=one_cycle",
-            "train.monitor=val_loss",
         ),
         extra=("--accept-leaks",),
     ),

@@ -208,6 +208,12 @@ def test_early_stopping_and_best_epoch(scans: Manifest, tmp_path: Path) -> None:
     assert stage["best_epoch"] == losses.index(min(losses)) + 1
 
 
+def test_last_keeps_the_last_epoch(scans: Manifest, tmp_path: Path) -> None:
+    run = train(recipe(train={"monitor": "last"}), scans, out=tmp_path / "a", command="c", console=QUIET)
+    stages = read_json(run.folder / "run.json")["stages"]
+    assert stages[-1]["best_epoch"] == len(read_rows(run.folder / "metrics.csv"))
+
+
 def test_a_diverging_run_says_what_to_do(scans: Manifest, tmp_path: Path) -> None:
     stage = {"all": {"epochs": 3, "lr": 1e12, "optimizer": "sgd"}}
     with pytest.raises(DataError, match="lower the learning rate"):

@@ -104,6 +104,13 @@ def better(monitor: str, value: float, best: float | None, min_delta: float = 0.
     return value < best - min_delta if monitor == "val_loss" else value > best + min_delta
 
 
+def chosen_by(monitor: str, row: dict[str, float], *, epochs: int) -> float:
+    """The figure that chooses the epoch: the monitored one, or for "last" the epochs so far, NaN after a divergence."""
+    if monitor == "last":
+        return float(epochs) if math.isfinite(row["train_loss"]) else math.nan
+    return row[monitor]
+
+
 def metrics_csv(rows: list[dict[str, Any]]) -> str:
     """History as CSV text with full-precision figures."""
     buffer = io.StringIO()
@@ -136,8 +143,9 @@ class _Keeper(L.Callback):
         state.seconds.append(time.perf_counter() - self._start)
         state.epoch += 1
         state.rows.append({"stage": self.stage_name, "epoch": len(state.rows) + 1, **module.row})
-        if better(self.monitor, module.row[self.monitor], state.best_value):
-            state.best_value = module.row[self.monitor]
+        value = chosen_by(self.monitor, module.row, epochs=len(state.rows))
+        if better(self.monitor, value, state.best_value):
+            state.best_value = value
             state.best_row = len(state.rows) - 1
             self.best = {k: v.detach().clone() for k, v in module.network.state_dict().items()}
         if self.early is not None:

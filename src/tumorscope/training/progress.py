@@ -64,10 +64,11 @@ class RichProgress(L.Callback):
     def close_epoch(self, epoch: int, row: dict[str, float]) -> None:
         """One line with the figures of a finished epoch (number within this fit, from 0)."""
         seconds = time.perf_counter() - self._start
-        self._validation = f"{self.monitor} {row[self.monitor]:.3f}  "
+        shown = "val_loss" if self.monitor == "last" else self.monitor
+        self._validation = f"{shown} {row[shown]:.3f}  "
         figures = [f"{name} {row[name]:.4f}" for name in ("train_loss", "val_loss", "val_accuracy")]
-        if self.monitor not in ("val_loss", "val_accuracy"):
-            figures.append(f"{self.monitor} {row[self.monitor]:.4f}")
+        if shown not in ("val_loss", "val_accuracy"):
+            figures.append(f"{shown} {row[shown]:.4f}")
         self.console.print(
             f"  {self.stage} {self.first_epoch + epoch + 1:>3}/{self.epochs}  "
             + "  ".join(figures)

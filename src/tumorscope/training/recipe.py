@@ -98,7 +98,9 @@ class TrainPart(_Strict):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
     clip_norm: float | None = Field(None, gt=0)
-    monitor: Monitor = Field("val_loss", description="chooses the best epoch")
+    monitor: Monitor | Literal["last"] = Field(
+        "val_loss", description="chooses the epoch that is kept; last: none is chosen, as many published systems do"
+    )
     control: Literal["none", "permuted-labels"] = Field(
         "none", description="permuted-labels: shuffle the labels of training and validation; must land at chance"
     )
