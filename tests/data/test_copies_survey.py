@@ -89,3 +89,19 @@ def test_groups_follow_chains_of_the_kinds_asked_for() -> None:
     assert found.groups((kind,)).tolist() == [0, 0, 1, 2, 3]
     kind = "patient-likely"
     assert found.groups((kind,)).tolist() == [0, 1, 2, 3, 3]
+
+
+def test_a_stopped_survey_goes_on_and_gives_the_same(data: Manifest, tmp_path: Path) -> None:
+    expected = survey(data).pairs
+    (file,) = (tmp_path / "cache" / "copies").glob("*.npz")
+    file.unlink()
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "verify":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survey(data, progress=stop)
+    assert list((tmp_path / "cache" / "copies").glob("*.parts/*")), "finished blocks are kept"
+    assert survey(data).pairs == expected
+    assert not list((tmp_path / "cache" / "copies").glob("*.parts"))

@@ -1,7 +1,7 @@
 """The copies of one data set: found once, kept under the cache folder, and turned into groups that never cross.
 
 In: a Manifest. Out: `Survey`, the pairs and the thumbnails they were found with. A second survey of the same
-images reads the first one's answer. A stopped one goes on: thumbnails are kept as they are made.
+images reads the first one's answer. A stopped one goes on: thumbnails and compared blocks are kept as they are made.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tumorscope.data.copies.groups import COPY_KINDS, CopyKind, Pair, group
 from tumorscope.data.copies.store import ThumbStore
 from tumorscope.data.manifest import Manifest
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Raised whenever the same thumbnails may give other pairs; part of the key of what is kept."""
 KINDS: tuple[CopyKind, ...] = (*COPY_KINDS, "patient-likely")
 
@@ -76,7 +76,8 @@ def survey(manifest: Manifest, *, threads: int = 0, progress: Progress | None = 
     if kept is not None:
         return Survey(thumbs, kept, reused=True)
     items = CopyItems(thumbs, hashes, pixels)
-    pairs = tuple(find_copies(items, threads=threads or os.cpu_count() or 1, progress=progress))
+    keep = path.with_suffix(".parts")
+    pairs = tuple(find_copies(items, threads=threads or os.cpu_count() or 1, progress=progress, keep=keep))
     _write(path, pairs)
     return Survey(thumbs, pairs)
 
