@@ -88,6 +88,8 @@ def test_price_is_trained_measured_and_shown(leaky: Manifest, tmp_path: Path) ->
     found = leak_price(quick, leaky, out=out, command="tumorscope leak-price", seeds=2, console=QUIET)
     assert found == read_json(out / "leak-price.json")
     assert len(list(out.glob("*/seed-*/run.json"))) == 12
+    plans = {str(read_json(file)["plan"]) for file in out.glob("*/seed-*/run.json")}
+    assert len(plans) == 1, "arms that are compared compute alike"
     official = found["arms"][0]
     assert official["accuracy"]["all test images"]["n"] == 12
     assert official["accuracy"]["with a copy in training"]["n"] == 3

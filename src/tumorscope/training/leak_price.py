@@ -26,7 +26,7 @@ from tumorscope.evaluation.shares import mean_contrast, mean_gap, mean_share
 from tumorscope.training.leak_arms import Arm, Twins, make_arms
 from tumorscope.training.parts import rules_of
 from tumorscope.training.recipe import Recipe
-from tumorscope.training.resolve import resolve
+from tumorscope.training.resolve import as_planned, resolve
 from tumorscope.training.run import check_out, find_copies, train
 
 GAPS = (
@@ -68,6 +68,7 @@ def leak_price(
     """
     console = console or Console(stderr=True)
     check_out(out, resume=resume)
+    asked = recipe
     recipe = resolve(recipe, manifest)
     survey = find_copies(manifest, console)
     base = recipe.train.seed
@@ -76,7 +77,7 @@ def leak_price(
     for number, (arm, seed) in enumerate(jobs, start=1):
         folder = out / arm.name / f"seed-{seed}"
         console.print(f"\n[bold]{arm.name}, seed {seed}[/bold] ({number} of {len(jobs)})", highlight=False)
-        train(
+        run = train(
             recipe.model_copy(update={"train": recipe.train.model_copy(update={"seed": seed})}),
             manifest,
             out=folder,
@@ -87,11 +88,12 @@ def leak_price(
             console=console,
             stamps=[f"One arm of a leak price: {arm.name}."],
         )
+        recipe = as_planned(recipe, run.folder)
     groups = groups_of(manifest, survey)
     content = {
         "tumorscope": tumorscope.__version__,
-        "recipe": recipe.name,
-        "recipe_sha256": recipe.sha256,
+        "recipe": asked.name,
+        "recipe_sha256": asked.sha256,
         "command": command,
         "data_sha256": manifest.sha256,
         "seeds": seeds,

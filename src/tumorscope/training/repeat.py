@@ -23,7 +23,7 @@ from tumorscope.evaluation.predictions import Predictions, read_csv
 from tumorscope.evaluation.repeated import Aggregate, aggregate_repeats, aggregate_seeds, pool_folds
 from tumorscope.training.parts import draw_split
 from tumorscope.training.recipe import Recipe
-from tumorscope.training.resolve import resolve
+from tumorscope.training.resolve import as_planned, resolve
 from tumorscope.training.run import check_out, find_copies, train
 
 
@@ -127,11 +127,12 @@ def train_repeated(
     console = console or Console(stderr=True)
     check_out(out, resume=resume)
     children = _children(resolve(recipe, manifest), manifest, find_copies(manifest, console), repetition, split)
+    first: Path | None = None
     for number, child in enumerate(children, start=1):
         folder = out / child.name
         console.print(f"\n[bold]{child.name}[/bold] ({number} of {len(children)})", highlight=False)
-        train(
-            child.recipe,
+        run = train(
+            child.recipe if first is None else as_planned(child.recipe, first),
             manifest,
             out=folder,
             command=command,
@@ -141,6 +142,7 @@ def train_repeated(
             console=console,
             stamps=stamps,
         )
+        first = first or run.folder
     summary = summarise(recipe, [(c.name, c.repeat) for c in children], out, folds=repetition.folds)
     summary["command"] = command
     write_json(out / "summary.json", summary)

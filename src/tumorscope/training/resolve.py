@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tumorscope.core.errors import DataError
+from tumorscope.core.files import read_json
 from tumorscope.core.types import Targets
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.medmnist_catalogue import catalogue
@@ -71,3 +74,10 @@ def with_plan(recipe: Recipe, plan: Plan, train_targets: Targets, positive: int 
     if recipe.train.pos_weight == "auto" and positive is not None:
         changes["pos_weight"] = automatic_pos_weight(train_targets, positive)
     return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
+
+
+def as_planned(recipe: Recipe, run: Path) -> Recipe:
+    """The recipe with the execution plan that a finished run measured, so that runs to be compared compute alike."""
+    plan = read_json(run / "run.json")["plan"]
+    chosen = {key: plan[key] for key in ("precision", "memory_format")}
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})
