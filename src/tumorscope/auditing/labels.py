@@ -101,7 +101,8 @@ def _near(material: Material) -> Answer:
     rows = [i for p in torn for end in (p.a, p.b) for i in members[int(pictures[end])]]
     paths = list(dict.fromkeys(records[i].path for i in rows))
     return found(
-        f"{len(torn):,} of {len(near):,} pairs of near copies, {len(paths):,} images in all, carry different labels.",
+        f"{len(torn):,} of {len(near):,} pairs of near copies carry different labels: {len(paths):,} images, in "
+        f"{len({int(material.survey.copies[p.a]) for p in torn}):,} groups of copies.",
         paths=paths,
         figures={
             "pairs": [
