@@ -131,7 +131,7 @@ def overview(audits: dict[str, dict[str, Any]]) -> list[str]:
             ]
         )
     header = ["set", "images", "distinct pictures", "likely patients", "exact pairs", "pixel pairs", "near pairs"]
-    header += ["of these mirrored", "test images", *(f"test: {words} in training" for words in ACROSS.values())]
+    header += ["mirrored", "test images", *(f"test: {words} in training" for words in ACROSS.values())]
     return table([*header, "images with conflicting copies"], rows)
 
 

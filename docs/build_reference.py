@@ -312,10 +312,7 @@ def findings_page() -> str:
         "`evaluation.json`, and under *What to know before believing it* in the report.\n\n## Codes\n\n",
         table(
             ("code", "severity", "what it says", "what to do"),
-            [
-                (f'<a id="{code.lower()}"></a>`{code}`', severity, title, advice[code])
-                for code, severity, title in rows
-            ],
+            [(f'<a id="{code.lower()}"></a>`{code}`', severity, title, advice[code]) for code, severity, title in rows],
         ),
         "\n## Reasons of exclusions\n\nEvery input is used, or stands in the list of exclusions with one of these "
         "reasons. Nothing is put in the place of an excluded image.\n\n",

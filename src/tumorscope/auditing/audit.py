@@ -87,7 +87,7 @@ class Audit:
             "findings": [result.to_json() for result in self.results],
             "pairs": {
                 **{kind: kinds[kind] for kind in KINDS},
-                "mirrored": sum(row.mirrored for row in self.pairs),
+                "mirrored": sum(row.mirrored and row.kind != "patient-likely" for row in self.pairs),
                 "across parts": sum(row.crosses for row in self.pairs),
                 "across classes": sum(row.conflicts for row in self.pairs),
             },

@@ -48,8 +48,8 @@ def _within(material: Material, *, kind: CopyKind) -> Answer:
     if not pairs:
         return fine(f"None of {len(material):,} images.")
     people = "patients" if kind == "patient-likely" else "pictures"
-    many = f"{len(pairs):,} pairs" if len(pairs) > 1 else "one pair"
-    detail = f"{many} join them into {distinct:,} {people} among {len(material):,} images"
+    many = f"{len(pairs):,} pairs join" if len(pairs) > 1 else "one pair joins"
+    detail = f"{many} them into {distinct:,} {people} among {len(material):,} images"
     detail += f"; of these pairs {mirrored:,} are mirrored." if mirrored else "."
     if count:
         beyond = "" if kind == "exact" else ", beyond those of a stronger kind"

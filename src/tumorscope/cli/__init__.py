@@ -265,7 +265,10 @@ def main() -> None:
         sys.exit(ResourceError.exit_code)
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:
-            stderr().print("stopped; --resume goes on from the last finished epoch", highlight=False)
+            resumed = "--resume goes on from the last finished epoch"
+            again = "the same command goes on with what was kept"
+            trains = len(sys.argv) > 1 and sys.argv[1] in ("train", "leak-price")
+            stderr().print(f"stopped; {resumed if trains else again}", highlight=False)
         raise
 
 
