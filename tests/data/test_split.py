@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,31 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.scans import class_folders
 from tumorscope.core.errors import IntegrityError, UsageError
 from tumorscope.core.files import read_json, write_json
 from tumorscope.data.copies.survey import survey
-from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import load_split, merge_groups
 from tumorscope.data.splitting import make_split
-
-
-@pytest.fixture
-def flat(tmp_path: Path) -> Manifest:
-    """72 images in three classes, 12 of them byte copies of others under new names."""
-    root = class_folders(tmp_path / "flat", per_class=20)
-    for label in ("left", "none", "right"):
-        for i in range(4):
-            shutil.copy(root / label / f"{label[0]}{i:03}.png", root / label / f"copy{i}.png")
-    return load(root)
-
-
-@pytest.fixture
-def official(tmp_path: Path) -> Manifest:
-    root = class_folders(tmp_path / "official", per_class=20, test_per_class=6)
-    shutil.copy(root / "Training" / "left" / "l000.png", root / "Testing" / "left" / "leak.png")
-    return load(root)
 
 
 def test_split_file_is_checked(flat: Manifest, official: Manifest, tmp_path: Path) -> None:

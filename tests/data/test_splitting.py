@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,23 +13,6 @@ from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import crossing, patient_groups
 from tumorscope.data.splitting import Rules, groups_of, make_folds, make_split
-
-
-@pytest.fixture
-def flat(tmp_path: Path) -> Manifest:
-    """72 images in three classes, 12 of them byte copies of others under new names."""
-    root = class_folders(tmp_path / "flat", per_class=20)
-    for label in ("left", "none", "right"):
-        for i in range(4):
-            shutil.copy(root / label / f"{label[0]}{i:03}.png", root / label / f"copy{i}.png")
-    return load(root)
-
-
-@pytest.fixture
-def official(tmp_path: Path) -> Manifest:
-    root = class_folders(tmp_path / "official", per_class=20, test_per_class=6)
-    shutil.copy(root / "Training" / "left" / "l000.png", root / "Testing" / "left" / "leak.png")
-    return load(root)
 
 
 def parts_of_groups(manifest: Manifest, assignment: dict[str, str]) -> dict[int, set[str]]:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Dialog, Locator, sync_playwright
+from playwright.sync_api import Browser, Dialog, Locator
 from playwright.sync_api import Page as Tab
 
 from tests.reporting.audits import EVIL, audit_of, flat, hostile_pairs, level, mixed_pairs, pair
@@ -28,21 +26,7 @@ from tumorscope.reporting.words import percent
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 Scheme = Literal["light", "dark"]
 Open = Callable[..., Tab]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
 PAIRS = mixed_pairs(110)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no browser found ({', '.join(NAMES)}): CI must have one")
-        pytest.skip(f"no browser found ({', '.join(NAMES)})")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 @pytest.fixture

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
 from tumorscope.reporting.summary import render_summary
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 Scheme = Literal["light", "dark"]
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no browser found ({', '.join(NAMES)}): CI must have one")
-        pytest.skip(f"no browser found ({', '.join(NAMES)})")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 def look(browser: Browser, page: Path, *, width: int, scheme: Scheme) -> dict[str, object]:
