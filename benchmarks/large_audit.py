@@ -71,7 +71,10 @@ def run(words: list[str], *, stop_after: float | None, cache: Path) -> tuple[int
     """Exit code and seconds of one command, sent Ctrl-C after `stop_after` seconds."""
     start = time.perf_counter()
     environment = {**os.environ, "TUMORSCOPE_CACHE": str(cache), "OMP_WAIT_POLICY": "passive"}
-    process = subprocess.Popen(words, env=environment)
+    # a shell starts background jobs with Ctrl-C ignored, and children inherit that
+    process = subprocess.Popen(
+        words, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    )
     try:
         code = process.wait(timeout=stop_after)
     except subprocess.TimeoutExpired:

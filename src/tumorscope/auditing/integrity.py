@@ -56,7 +56,7 @@ def _listed(material: Material, concerned: NDArray[np.bool_]) -> list[str]:
 
 
 def _blank(material: Material) -> Answer:
-    deviation = material.thumbs.reshape(len(material), -1).std(axis=1)
+    deviation = material.levels[:, 1]
     concerned = deviation < BLANK
     if not concerned.any():
         return fine(f"The plainest of {len(material):,} images varies by {deviation.min():.1f} gray levels.")
@@ -80,9 +80,8 @@ def _sizes(material: Material) -> Answer:
 
 
 def _gray_levels(material: Material) -> Answer:
-    flat = material.thumbs.reshape(len(material), -1)
     concerned = np.zeros(len(material), dtype=np.bool_)
-    for values in (flat.mean(axis=1), flat.std(axis=1)):
+    for values in material.levels.T:
         centre = np.median(values)
         deviation = max(1.4826 * float(np.median(np.abs(values - centre))), LEAST_DEVIATION)
         concerned |= np.abs(values - centre) > ROBUST_DEVIATIONS * deviation
