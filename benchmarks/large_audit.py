@@ -71,10 +71,7 @@ def run(words: list[str], *, stop_after: float | None, cache: Path) -> tuple[int
     """Exit code and seconds of one command, sent Ctrl-C after `stop_after` seconds."""
     start = time.perf_counter()
     environment = {**os.environ, "TUMORSCOPE_CACHE": str(cache), "OMP_WAIT_POLICY": "passive"}
-    # a shell starts background jobs with Ctrl-C ignored, and children inherit that
-    process = subprocess.Popen(
-        words, env=environment, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
-    )
+    process = subprocess.Popen(words, env=environment)
     try:
         code = process.wait(timeout=stop_after)
     except subprocess.TimeoutExpired:
@@ -91,6 +88,8 @@ def main() -> None:
     parser.add_argument("--stops", type=float, nargs="*", default=[30.0, 120.0], help="seconds after which to stop")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    # a shell starts background jobs with Ctrl-C ignored, and children would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     root = options.work / "pictures"
     planted = make(options.data, root, options.n)
     words = [sys.executable, "-m", "tumorscope", "audit", str(root), "--out", str(options.work / "audit")]
