@@ -211,7 +211,7 @@ def planted(runs: Path) -> list[str]:
         "## Planted copies",
         "",
         "`python -m benchmarks.copies --data DATA/brain-mri-4class --scale 10000 100000 --json RUNS/copies.json`. One "
-        " changed copy is planted for each of n real slices, one an own picture; their neighbouring slices stay in.",
+        "changed copy is planted for each of n real slices, one an own picture; their neighbouring slices stay in.",
         "",
     ]
     rows = [
@@ -238,6 +238,18 @@ def planted(runs: Path) -> list[str]:
             for r in found["scaling"]
         ]
         lines += table(["images", "seconds", "CPU seconds", "peak MB", "recall of planted candidates"], rows)
+    path = runs / "large.json"
+    if path.is_file():
+        large = read(path)
+        stopped = [f"{a['seconds']:.0f} s" for a in large["attempts"][:-1]]
+        lines += [
+            f"A whole audit of {large['images']:,} made-up images (`python -m benchmarks.large_audit --data "
+            f"DATA/brain-mri-4class --work FOLDER --json RUNS/large.json`), stopped by Ctrl-C after "
+            f"{' and '.join(stopped) or 'no time'}, then run to its end: {large['seconds']:.0f} s in all beside other "
+            f"work, at most {large['peak_memory_mb']:,} MB; {large['found']:,} of "
+            f"{large['planted_mirrored_copies']:,} planted mirrored copies found.",
+            "",
+        ]
     return lines
 
 
@@ -262,6 +274,14 @@ def prices(runs: Path) -> list[str]:
             for on, one in arm["accuracy"].items()
         ]
         lines += table(["arm", "training + validation images", "on", "n", "accuracy (95%)"], rows)
+        for arm in price["arms"]:
+            if arm["short"]:
+                missing = ", ".join(f"{label} {n:,}" for label, n in arm["short"].items())
+                lines += [
+                    f"The control `{arm['arm']}` leaves out too few images, for want of images without a twin "
+                    f"({missing} short): part of its gap may be less data.",
+                    "",
+                ]
         rows = [
             [gap["gap"], f"{gap['of']} minus {gap['minus']}", gap["on"], f"{gap['n']:,}", estimate(gap, signed=True)]
             for gap in price["gaps"]
