@@ -24,6 +24,7 @@ FLOORS = {
     "reporting": 5,
     "scale": 5,
     "api": 6,
+    "commands": 6,
     "cli": 6,
     "serve": 6,
     "__init__": 6,

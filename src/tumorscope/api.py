@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tumorscope.commands import PathLike, audit_command, leak_price_command, rebuild_command
 from tumorscope.core.errors import UsageError
 from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from tumorscope.evaluation.comparison import Comparison
 
 __all__ = ["audit", "compare", "datasets", "evaluate", "leak_price", "load", "report", "split", "train"]
-
-PathLike = str | os.PathLike[str]
 
 
 def quiet_threads() -> None:
@@ -112,36 +111,6 @@ def train(
     return folder
 
 
-def rebuild_command(
-    recipe: str,
-    data: str,
-    overrides: Sequence[str],
-    *,
-    split: PathLike | None = None,
-    seeds: int = 1,
-    folds: int | None = None,
-    repeats: int = 1,
-    accept_leaks: bool = False,
-) -> str:
-    """The command line that makes the same run again; the output folder is left for the reader to choose."""
-    import shlex
-
-    words = ["tumorscope", "train", recipe, "--data", data, "--out", "RUN"]
-    for override in overrides:
-        words += ["--set", override]
-    for name, value, usual in (
-        ("split", split, None),
-        ("seeds", seeds, 1),
-        ("folds", folds, None),
-        ("repeats", repeats, 1),
-    ):
-        if value != usual:
-            words += [f"--{name}", str(value)]
-    if accept_leaks:
-        words.append("--accept-leaks")
-    return shlex.join(words)
-
-
 def audit(
     data: Manifest | PathLike,
     *,
@@ -187,14 +156,6 @@ def audit(
             content = found.write(Path(out), command=command or audit_command(source, split))
             render_audit(content, found.pairs, manifest.pixels, out=Path(out), progress=progress)
     return found
-
-
-def audit_command(data: str, split: PathLike | None) -> str:
-    """The command line that makes the same audit again."""
-    import shlex
-
-    words = ["tumorscope", "audit", data, "--out", "AUDIT"]
-    return shlex.join(words if split is None else [*words, "--split", str(split)])
 
 
 def leak_price(
@@ -243,16 +204,6 @@ def leak_price(
         render_report(run.parent)
     render_leak_price(folder)
     return content
-
-
-def leak_price_command(recipe: str, data: str, overrides: Sequence[str], seeds: int) -> str:
-    """The command line that measures the same leak price again."""
-    import shlex
-
-    words = ["tumorscope", "leak-price", recipe, "--data", data, "--out", "RUNS"]
-    for override in overrides:
-        words += ["--set", override]
-    return shlex.join([*words, "--seeds", str(seeds)] if seeds > 1 else words)
 
 
 def split(

@@ -16,6 +16,7 @@ from tumorscope import __version__
 from tumorscope.cli import audits, claims, datasets, recipes
 from tumorscope.cli.audits import Policy
 from tumorscope.cli.common import Data, Json, Out, Sets, estimate_text, load_data, say_json, stderr
+from tumorscope.commands import rebuild_command
 from tumorscope.core.errors import ResourceError, TumorscopeError, UsageError
 
 app = typer.Typer(
@@ -73,7 +74,7 @@ def demo(out: Out = Path("runs/demo"), json_: Json = False) -> None:
         number += 1
     api.quiet_threads()
     manifest = load_data("phantom")
-    command = api.rebuild_command("demo", "phantom", ())
+    command = rebuild_command("demo", "phantom", ())
     api.train("demo", manifest, out=folder, command=command, console=stderr())
     _finish(folder, json_)
 
@@ -113,7 +114,7 @@ def train(
         overrides.append(f"train.control={control.value}")
     load_recipe(recipe, overrides)
     manifest = load_data(data, positive)
-    command = api.rebuild_command(
+    command = rebuild_command(
         recipe, data, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats, accept_leaks=accept_leaks
     )
     folder = api.train(

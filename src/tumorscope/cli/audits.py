@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from tumorscope.cli.common import Data, Json, Out, Sets, estimate_text, load_data, say_json, stderr
+from tumorscope.commands import audit_command, leak_price_command
 from tumorscope.core.errors import UsageError
 
 Source = Annotated[str, typer.Argument(help="As for train --data.")]
@@ -43,7 +44,7 @@ def audit(
 
     api.quiet_threads()
     manifest = load_data(data)
-    command = api.audit_command(data, split)
+    command = audit_command(data, split)
     found = api.audit(manifest, out=out, split=split, command=command, console=stderr())
     if json_:
         say_json(found.to_json(command=command))
@@ -145,7 +146,7 @@ def leak_price(
         overrides=overrides,
         seeds=seeds,
         resume=resume,
-        command=api.leak_price_command(recipe, data, overrides, seeds),
+        command=leak_price_command(recipe, data, overrides, seeds),
         console=stderr(),
     )
     if json_:

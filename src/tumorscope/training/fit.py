@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import math
 import signal
 import time
 import warnings
@@ -29,6 +28,7 @@ from tumorscope.core.files import atomic_path, write_text
 from tumorscope.imaging.loader import BatchLoader
 from tumorscope.models.freeze import apply_freeze
 from tumorscope.models.registry import BuiltModel
+from tumorscope.training.choosing import better, chosen_by
 from tumorscope.training.losses import Loss
 from tumorscope.training.module import StageModule
 from tumorscope.training.plan import Plan, set_layout
@@ -93,22 +93,6 @@ class FitResult:
     resumed: bool
     images_per_epoch: int
     plan: Plan
-
-
-def better(monitor: str, value: float, best: float | None, min_delta: float = 0.0) -> bool:
-    """True if `value` improves on `best` by more than `min_delta`; losses fall, the other figures rise."""
-    if math.isnan(value):
-        return False
-    if best is None:
-        return True
-    return value < best - min_delta if monitor == "val_loss" else value > best + min_delta
-
-
-def chosen_by(monitor: str, row: dict[str, float], *, epochs: int) -> float:
-    """The figure that chooses the epoch: the monitored one, or for "last" the epochs so far, NaN after a divergence."""
-    if monitor == "last":
-        return float(epochs) if math.isfinite(row["train_loss"]) else math.nan
-    return row[monitor]
 
 
 def metrics_csv(rows: list[dict[str, Any]]) -> str:
