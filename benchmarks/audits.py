@@ -210,8 +210,8 @@ def planted(runs: Path) -> list[str]:
     lines = [
         "## Planted copies",
         "",
-        "`python -m benchmarks.copies --data DATA/brain-mri-4class --scale 10000 100000 --json RUNS/copies.json`. One "
-        "changed copy is planted for each of n real slices, one an own picture; their neighbouring slices stay in.",
+        "`python -m benchmarks.copies --data DATA/brain-mri-4class --scale 10000 100000 1000000 --json "
+        "RUNS/copies.json`. One changed copy is planted for each of n real slices, one an own picture; their neighbouring slices stay in.",
         "",
     ]
     rows = [
