@@ -211,7 +211,8 @@ def planted(runs: Path) -> list[str]:
         "## Planted copies",
         "",
         "`python -m benchmarks.copies --data DATA/brain-mri-4class --scale 10000 100000 1000000 --json "
-        "RUNS/copies.json`. One changed copy is planted for each of n real slices, one an own picture; their neighbouring slices stay in.",
+        "RUNS/copies.json`. One changed copy is planted for each of n real slices, one an own picture; their "
+        "neighbouring slices stay in.",
         "",
     ]
     rows = [
