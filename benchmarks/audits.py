@@ -176,7 +176,8 @@ def judged() -> list[str]:
         "## Pairs judged by eye",
         "",
         f"{len(pairs)} pairs of brain-mri-4class, drawn at random in equal numbers from equal ranges of the score, "
-        "looked at side by side (mirrored ones un-mirrored). The judgements stand in `docs/results/judged-pairs.csv`.",
+        "looked at side by side on contact sheets by one reader who saw kind and score. They are pairs of the first copy "
+        "engine, and no command draws the same sample again. The judgements stand in `docs/results/judged-pairs.csv`.",
         "",
     ]
     rows = []
@@ -227,7 +228,11 @@ def planted(runs: Path) -> list[str]:
         "",
     ]
     if found.get("scaling"):
-        lines += ["Search among made-up pictures (candidates only, no verification):", ""]
+        lines += [
+            "Search among made-up pictures (candidates only, no verification). The planted table, the sizes to 100,000 "
+            "and the million were three calls of the command; training was paused for the second one only:",
+            "",
+        ]
         rows = [
             [
                 f"{r['images']:,}",
