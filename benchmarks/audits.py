@@ -176,7 +176,8 @@ def judged() -> list[str]:
         "## Pairs judged by eye",
         "",
         f"{len(pairs)} pairs of brain-mri-4class, drawn at random in equal numbers from equal ranges of the score, "
-        "looked at side by side on contact sheets by one reader who saw kind and score. They are pairs of the first copy "
+        "looked at side by side on contact sheets by one reader who saw kind and score. They are pairs of the first "
+        "copy "
         "engine, and no command draws the same sample again. The judgements stand in `docs/results/judged-pairs.csv`.",
         "",
     ]

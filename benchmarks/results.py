@@ -116,7 +116,8 @@ JOBS = (
         extra=("--accept-leaks",),
         remark="S4's figure is reached, and is a figure of copies: without them it falls by more than six points. The "
         "run was begun with monitor val_accuracy and went on from the checkpoint of epoch 14 with monitor last; that "
-        "rule came after the validation curves of this run, and the test figure of the row of EfficientNet, were known. "
+        "rule came after the validation curves of this run, and the test figure of the row of EfficientNet, were "
+        "known. "
         "Drawn with the first copy engine: the command now draws another validation part and gives another figure.",
     ),
 )
