@@ -90,7 +90,6 @@ JOBS = (
             "stage.all.epochs=12",
             "stage.all.lr=3e-4",
             "stage.all.schedule=one_cycle",
-            "train.monitor=val_loss",
         ),
         extra=("--accept-leaks",),
         remark="Short of its target by four images. Validation shares no picture with training, and its loss chose "

@@ -31,7 +31,7 @@ from tumorscope.models.registry import BuiltModel
 from tumorscope.training.choosing import better, chosen_by
 from tumorscope.training.losses import Loss
 from tumorscope.training.module import StageModule
-from tumorscope.training.plan import Plan, set_layout
+from tumorscope.training.plan import Plan, prepare
 from tumorscope.training.progress import RichProgress
 from tumorscope.training.recipe import EarlyStop, Recipe
 
@@ -267,7 +267,7 @@ def fit(
         if state.epoch >= stage.epochs or name in state.stopped:
             continue
         apply_freeze(built, stage.trainable)
-        set_layout(network, plan.memory_format)
+        prepare(network, plan.memory_format)
         train.channels_last = val.channels_last = plan.memory_format == "channels_last"
         module = StageModule(
             network,

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tumorscope.core.files import cache_root, read_json, sha256_value, write_json
+from tumorscope.training.depthwise import keep_depthwise_fp32
 
 LOSS_TOLERANCE = 0.05
 """Relative difference of the first loss from fp32; bf16 keeps 8 bits of mantissa, about 0.4% a value."""
@@ -89,10 +90,10 @@ def versions() -> dict[str, str]:
     }
 
 
-def set_layout(module: nn.Module, memory_format: MemoryFormat) -> nn.Module:
-    """`module` with its 4-D weights in the given memory layout."""
+def prepare(module: nn.Module, memory_format: MemoryFormat) -> nn.Module:
+    """`module` made ready for training steps: 4-D weights in the memory layout, depthwise convolutions in float32."""
     layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
-    converted: nn.Module = module.to(memory_format=layout)
+    converted: nn.Module = keep_depthwise_fp32(module.to(memory_format=layout))
     return converted
 
 
@@ -124,7 +125,13 @@ def choose_plan(
         return Plan(device, precisions[0], formats[0], threads, False, "set in the recipe")
     memory = cache_root() / "plans.json"
     identity = sha256_value(
-        {"key": key, "machine": machine(), "torch": torch.__version__, "candidates": [precisions, formats]}
+        {
+            "key": key,
+            "machine": machine(),
+            "torch": torch.__version__,
+            "candidates": [precisions, formats],
+            "steps": "depthwise in fp32",
+        }
     )
     if key is not None and (known := _recall(memory).get(identity)):
         try:
@@ -177,7 +184,7 @@ def _time_step(
     give_up: float,
 ) -> tuple[float, float]:
     """Median seconds of a training step, and the loss of the first one."""
-    trial = set_layout(copy.deepcopy(module).to(device), memory_format)
+    trial = prepare(copy.deepcopy(module).to(device), memory_format)
     layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
     batch = images.to(device).contiguous(memory_format=layout)
     parameters = [p for p in trial.parameters() if p.requires_grad]
