@@ -175,10 +175,10 @@ def judged() -> list[str]:
     lines = [
         "## Pairs judged by eye",
         "",
-        f"{len(pairs)} pairs of brain-mri-4class, drawn at random in equal numbers from equal ranges of the score, "
-        "looked at side by side on contact sheets by one reader who saw kind and score. They are pairs of the first "
-        "copy "
-        "engine, and no command draws the same sample again. The judgements stand in `docs/results/judged-pairs.csv`.",
+        f"{len(pairs)} pairs of brain-mri-4class, half of each kind, drawn at random in equal numbers from ten equal "
+        "ranges of the score, looked at side by side on contact sheets by one reader who saw neither kind nor score "
+        "(`python -m benchmarks.judged_pairs --data DATA/brain-mri-4class --out FOLDER`; marks in "
+        "`docs/results/judged-pairs.csv`). Where a range holds too few pairs, the kind's other pairs fill its place.",
         "",
     ]
     rows = []
