@@ -1,8 +1,9 @@
-"""Which network and augmentation `breastmnist-cnn` ships: 4-fold cross-validation on train + validation only.
+"""Which network, augmentation and averaging `breastmnist-cnn` ships: cross-validation on train + validation only.
 
-    python -m benchmarks.breastmnist_settings --data DATA/breastmnist/breastmnist.npz
+    python -m benchmarks.breastmnist_settings --data DATA/breastmnist/breastmnist.npz [--repeats 2]
 
-The official test part is never read. Prints AUROC and accuracy, mean over folds of the last five epochs.
+Four folds; copies (and likely patients) are kept in one fold. The official test part is never read. Prints AUROC and
+accuracy, mean over folds of the last five epochs.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold
 from torch.nn import functional
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tumorscope.core.types import Targets
+from tumorscope.data.copies.survey import survey
 from tumorscope.data.load import load
+from tumorscope.data.splitting import groups_of
 from tumorscope.imaging.augment import AugmentSpec
 from tumorscope.imaging.loader import BatchLoader
 from tumorscope.models.registry import build_model
@@ -39,6 +43,9 @@ class Setting:
     augment: AugmentSpec
     epochs: int
     dropout: float = 0.3
+    average: float = 0.0
+    smoothing: float = 0.0
+    weight_decay: float = 1e-4
 
 
 SETTINGS = {
@@ -49,6 +56,12 @@ SETTINGS = {
     "1 conv, norm, mild": Setting(1, True, MILD, 40),
     "2 convs, norm, mild": Setting(2, True, MILD, 40),
     "2 convs, norm, strong": Setting(2, True, STRONG, 60),
+    "2 convs, norm, mild, EMA .98": Setting(2, True, MILD, 40, average=0.98),
+    "2 convs, norm, mild, EMA .995": Setting(2, True, MILD, 40, average=0.995),
+    "2 convs, norm, mild, EMA .98, 80": Setting(2, True, MILD, 80, average=0.98),
+    "2 convs, norm, strong, EMA .98": Setting(2, True, STRONG, 60, average=0.98),
+    "2 convs, norm, mild, EMA .98, smooth": Setting(2, True, MILD, 40, average=0.98, smoothing=0.1),
+    "2 convs, norm, mild, EMA .98, drop .5": Setting(2, True, MILD, 40, 0.5, average=0.98),
 }
 
 
@@ -82,7 +95,9 @@ def fold(
         seed=seed,
     )
     check = BatchLoader(images, targets, rows=held_out, batch_size=256, normalisation=built.normalisation)
-    optimizer = torch.optim.Adam(built.module.parameters(), lr=1e-3, weight_decay=1e-4)
+    optimizer = torch.optim.Adam(built.module.parameters(), lr=1e-3, weight_decay=setting.weight_decay)
+    averaged = AveragedModel(built.module, multi_avg_fn=get_ema_multi_avg_fn(setting.average), use_buffers=True)
+    judged = averaged if setting.average else built.module
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, setting.epochs)
     share = float((targets[train] == 0).mean())
     weight = torch.tensor((1 - share) / share)
@@ -92,14 +107,16 @@ def fold(
         built.module.train()
         for batch, truth, _ in loader:
             logits = built.module(batch)[:, 0]
-            loss = functional.binary_cross_entropy_with_logits(logits, (truth == 0).float(), pos_weight=weight)
+            soft = (truth == 0).float() * (1 - setting.smoothing) + setting.smoothing / 2
+            loss = functional.binary_cross_entropy_with_logits(logits, soft, pos_weight=weight)
             optimizer.zero_grad()
             torch.autograd.backward(loss)
             optimizer.step()
+            averaged.update_parameters(built.module)
         schedule.step()
-        built.module.eval()
+        judged.eval()
         with torch.inference_mode():
-            scores = torch.cat([built.module(batch)[:, 0] for batch, _, _ in check]).numpy()
+            scores = torch.cat([judged(batch)[:, 0] for batch, _, _ in check]).numpy()
         malignant = targets[held_out] == 0
         rows.append((float(roc_auc_score(malignant, scores)), float(((scores > 0) == malignant).mean())))
     auroc, accuracy = np.mean(rows[-5:], axis=0)
@@ -110,20 +127,24 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
+    parser.add_argument("--repeats", type=int, default=1, help="other folds and seeds, this often")
     parser.add_argument("--only", nargs="*", choices=list(SETTINGS))
     arguments = parser.parse_args()
     manifest = load(arguments.data)
     images = np.stack(list(manifest.pixels()))[:, None]
     rows = np.array([i for i, r in enumerate(manifest.records) if r.split != "test"])
     targets = manifest.targets
+    groups = groups_of(manifest, survey(manifest))[rows]
     for name in arguments.only or SETTINGS:
-        parts = StratifiedKFold(FOLDS, shuffle=True, random_state=1).split(rows, targets[rows])
-        results = [
-            fold(SETTINGS[name], images, targets, train=rows[a], held_out=rows[b], seed=seed)
-            for seed, (a, b) in enumerate(parts)
-        ]
+        results = []
+        for repeat in range(1, arguments.repeats + 1):
+            parts = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=repeat).split(rows, targets[rows], groups)
+            results += [
+                fold(SETTINGS[name], images, targets, train=rows[a], held_out=rows[b], seed=100 * repeat + seed)
+                for seed, (a, b) in enumerate(parts)
+            ]
         auroc, accuracy = np.mean(results, axis=0)
-        sys.stdout.write(f"{name:28} AUROC {auroc:.3f}  accuracy {accuracy:.3f}  (n = {len(rows)})\n")
+        sys.stdout.write(f"{name:38} AUROC {auroc:.3f}  accuracy {accuracy:.3f}  (n = {len(rows)})\n")
         sys.stdout.flush()
 
 

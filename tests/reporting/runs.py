@@ -154,6 +154,7 @@ def run_json(kind: Kind, seed: int) -> dict[str, Any]:
                 "epochs_planned": planned,
                 "best_epoch": best,
                 "stopped_early": run < planned,
+                "frozen": "" if trainable == "all" else "the frozen part ran once, on 1 plain view of each image",
             }
         )
         done += run

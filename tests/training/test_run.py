@@ -208,6 +208,29 @@ def test_early_stopping_and_best_epoch(scans: Manifest, tmp_path: Path) -> None:
     assert stage["best_epoch"] == losses.index(min(losses)) + 1
 
 
+@pytest.mark.parametrize("trainable", ["head", "last:1"])
+def test_kept_activations_train_to_what_images_do(scans: Manifest, tmp_path: Path, trainable: str) -> None:
+    runs = {}
+    for views in (0, 1):
+        stage = {"top": {"epochs": 4, "lr": 1e-3, "trainable": trainable, "views": views}}
+        still = recipe(stage=stage, augment={"rotate_deg": 0.0, "contrast": 0.0}, model={"dropout": 0.0})
+        runs[views] = train(still, scans, out=tmp_path / str(views), command="c", console=QUIET)
+    anew, once = (read_rows(runs[views].folder / "metrics.csv") for views in (0, 1))
+    for a, b in zip(anew, once, strict=True):
+        assert float(a["train_loss"]) == pytest.approx(float(b["train_loss"]), abs=1e-4)
+        assert float(a["val_loss"]) == pytest.approx(float(b["val_loss"]), abs=1e-4)
+    words = [read_json(runs[views].folder / "run.json")["stages"][0]["frozen"] for views in (0, 1)]
+    assert words[0] == "the frozen part runs every epoch: views = 0"
+    assert words[1].startswith("the frozen part ran once, on 1 plain view of each image")
+
+
+def test_views_are_decided_by_the_stage() -> None:
+    cases = (("all", "auto", 9, 0), ("head", "auto", 9, 1), ("last:2", "auto", 9, 4), ("last:2", "auto", 3, 3))
+    for trainable, views, epochs, expected in (*cases, ("last:1", 7, 9, 7), ("head", 0, 9, 0), ("all", 5, 9, 0)):
+        stage = {"trainable": trainable, "views": views, "epochs": epochs, "lr": 1e-3}
+        assert recipe(stage={"a": stage}).stage["a"].kept_views == expected
+
+
 def test_last_keeps_the_last_epoch(scans: Manifest, tmp_path: Path) -> None:
     run = train(recipe(train={"monitor": "last"}), scans, out=tmp_path / "a", command="c", console=QUIET)
     stages = read_json(run.folder / "run.json")["stages"]

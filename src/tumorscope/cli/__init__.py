@@ -15,7 +15,7 @@ import typer
 from tumorscope import __version__
 from tumorscope.cli import audits, claims, datasets, recipes
 from tumorscope.cli.audits import Policy
-from tumorscope.cli.common import Data, Json, Out, Sets, estimate_text, load_data, say_json, stderr
+from tumorscope.cli.common import Data, Json, Out, PlanWords, Sets, estimate_text, load_data, say_json, stderr
 from tumorscope.commands import rebuild_command
 from tumorscope.core.errors import ResourceError, TumorscopeError, UsageError
 
@@ -85,6 +85,7 @@ def train(
     data: Data,
     out: Out,
     set_: Sets = None,
+    plan: PlanWords = None,
     split: Annotated[Path | None, typer.Option(help="Split file made by `tumorscope split`.")] = None,
     seeds: Annotated[int, typer.Option(help="Train this many seeds on one split.")] = 1,
     folds: Annotated[int | None, typer.Option(help="Grouped K-fold cross-validation.")] = None,
@@ -102,6 +103,7 @@ def train(
 ) -> None:
     """Train a recipe, open the test part once, and write the run folder with its report."""
     from tumorscope import api
+    from tumorscope.training.plan_words import plan_overrides
     from tumorscope.training.recipe import load_recipe
 
     api.quiet_threads()
@@ -112,6 +114,8 @@ def train(
         overrides.append(f"data.policy={policy.value}")
     if control is not None:
         overrides.append(f"train.control={control.value}")
+    if plan is not None:
+        overrides += plan_overrides(plan)
     load_recipe(recipe, overrides)
     manifest = load_data(data, positive)
     command = rebuild_command(
@@ -235,7 +239,7 @@ def doctor(json_: Json = False) -> None:
 
     api.quiet_threads()
     from tumorscope.core.files import cache_root
-    from tumorscope.training.plan import machine, versions
+    from tumorscope.training.machine import machine, versions
 
     groups = {"versions": versions(), "machine": machine(), "cache": {"folder": str(cache_root())}}
     if json_:

@@ -18,6 +18,15 @@ Data = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new or empty.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override a recipe key: KEY=VALUE.")]
 
+PlanWords = Annotated[
+    str | None,
+    typer.Option(
+        "--plan",
+        help="Fix the execution plan, or parts of it: fp32|bf16, contiguous|channels_last, threads, "
+        "compiled|plain, separated by commas. The rest is measured.",
+    ),
+]
+
 
 def stderr() -> Console:
     """Where everything but results goes."""

@@ -7,8 +7,11 @@ an uninterrupted one would have seen.
 
 from __future__ import annotations
 
+import copy
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,16 +44,15 @@ def to_unit(images: Tensor) -> Tensor:
     return images.to(torch.float32).mul_(1 / 255)
 
 
-class BatchLoader:
-    """Iterates over epochs of batches; set `epoch` before each pass.
+class Batches(ABC):
+    """Order and targets of epochs of batches; what a batch holds is for the kinds of batches to say.
+
+    Set `epoch` before each pass, and `channels_last` for batches in that memory layout.
 
     Args:
-        images: (N, C, S, S) uint8, memory-mapped or in memory.
         targets: (N,) int64 class positions of all N images.
         rows: Which of the N to use, in the order of the pass when `shuffle` is off.
         batch_size: Images a batch.
-        normalisation: Applied last.
-        augment: Applied to training batches; None for validation and test.
         shuffle: New order every epoch.
         seed: Root of order and augmentation.
         device: Where batches go.
@@ -59,37 +61,74 @@ class BatchLoader:
 
     def __init__(
         self,
-        images: NDArray[np.uint8],
         targets: Targets,
         *,
         rows: Sequence[int] | NDArray[np.int64],
         batch_size: int,
-        normalisation: Normalisation,
-        augment: AugmentSpec | None = None,
         shuffle: bool = False,
         seed: int = 0,
         device: torch.device | str = "cpu",
         channels_last: bool = False,
     ) -> None:
-        self.images = images
+        self.targets = targets
         self.rows = np.asarray(rows, dtype=np.int64)
         self.batch_size = batch_size
-        self.normalisation = normalisation
-        self.augment = augment if augment is not None and augment.active else None
         self.shuffle = shuffle
         self.seed = seed
         self.device = torch.device(device)
         self.channels_last = channels_last
         self.epoch = 0
         self._targets = torch.from_numpy(np.array(targets, dtype=np.int64))
-        self._resident: Tensor | None = None
-        if self.rows.size and images[0].size * self.rows.size <= RESIDENT_BYTES:
-            self._resident = torch.from_numpy(np.ascontiguousarray(images[self.rows])).to(self.device)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.rows), self.batch_size)
         # a last batch of one image would break batch normalisation in training
         return whole + (rest > (1 if self.shuffle and whole else 0))
+
+    @abstractmethod
+    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        """What the network takes for the images at `positions` of `rows`; draws from the epoch's generator."""
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        generator = torch.Generator().manual_seed(
+            int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)[0] >> 1)
+        )
+        n = len(self.rows)
+        order = torch.randperm(n, generator=generator).numpy() if self.shuffle else np.arange(n)
+        for batch in range(len(self)):
+            positions = order[batch * self.batch_size : (batch + 1) * self.batch_size]
+            inputs = self._inputs(positions, generator)
+            rows = torch.from_numpy(self.rows[positions])
+            yield inputs, self._targets[rows].to(self.device), rows
+
+
+class BatchLoader(Batches):
+    """Batches of normalised images, augmented for training.
+
+    Args:
+        images: (N, C, S, S) uint8, memory-mapped or in memory.
+        targets: As for `Batches`, like the other arguments below that are not named here.
+        normalisation: Applied last.
+        augment: Applied to training batches; None for validation and test.
+        order: What `Batches` takes: rows, batch_size, shuffle, seed, device, channels_last.
+    """
+
+    def __init__(
+        self,
+        images: NDArray[np.uint8],
+        targets: Targets,
+        *,
+        normalisation: Normalisation,
+        augment: AugmentSpec | None = None,
+        **order: Any,
+    ) -> None:
+        super().__init__(targets, **order)
+        self.images = images
+        self.normalisation = normalisation
+        self.augment = augment if augment is not None and augment.active else None
+        self._resident: Tensor | None = None
+        if self.rows.size and images[0].size * self.rows.size <= RESIDENT_BYTES:
+            self._resident = torch.from_numpy(np.ascontiguousarray(images[self.rows])).to(self.device)
 
     def _gather(self, positions: NDArray[np.int64]) -> Tensor:
         if self._resident is not None:
@@ -100,19 +139,16 @@ class BatchLoader:
         batch[order] = self.images[rows[order]]
         return torch.from_numpy(batch).to(self.device)
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        generator = torch.Generator().manual_seed(
-            int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)[0] >> 1)
-        )
-        n = len(self.rows)
-        order = torch.randperm(n, generator=generator).numpy() if self.shuffle else np.arange(n)
-        for batch in range(len(self)):
-            positions = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            images = to_unit(self._gather(positions))
-            if self.augment is not None:
-                images = apply(images, draw(self.augment, len(positions), generator))
-            images = self.normalisation.apply(images)
-            if self.channels_last:
-                images = images.contiguous(memory_format=torch.channels_last)
-            rows = torch.from_numpy(self.rows[positions])
-            yield images, self._targets[rows].to(self.device), rows
+    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        images = to_unit(self._gather(positions))
+        if self.augment is not None:
+            images = apply(images, draw(self.augment, len(positions), generator))
+        images = self.normalisation.apply(images)
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
+    def in_order(self, *, augmented: bool) -> BatchLoader:
+        """The same images, not shuffled; with `augmented`, changed at random as this loader does."""
+        twin = copy.copy(self)
+        twin.shuffle = False
+        twin.augment = self.augment if augmented else None
+        return twin

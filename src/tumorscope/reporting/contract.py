@@ -52,6 +52,7 @@ class Stage(Part):
     epochs_planned: int | None = None
     best_epoch: int | None = None
     stopped_early: bool = False
+    frozen: str = ""
 
 
 class RunFile(Part):

@@ -13,7 +13,7 @@ import logging
 import signal
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,22 @@ from typing import Any
 import lightning as L
 import torch
 from rich.console import Console
-from torch import Tensor
+from torch import Tensor, nn
 
 from tumorscope.core.errors import DataError, IntegrityError
 from tumorscope.core.files import atomic_path, write_text
-from tumorscope.imaging.loader import BatchLoader
+from tumorscope.core.screen import bar
+from tumorscope.imaging.loader import Batches, BatchLoader
 from tumorscope.models.freeze import apply_freeze
 from tumorscope.models.registry import BuiltModel
+from tumorscope.models.trunk import cut
+from tumorscope.training.activations import keep_activations
 from tumorscope.training.choosing import better, chosen_by
 from tumorscope.training.losses import Loss
 from tumorscope.training.module import StageModule
-from tumorscope.training.plan import Plan, prepare
+from tumorscope.training.plan import Plan, compiled, prepare
 from tumorscope.training.progress import RichProgress
-from tumorscope.training.recipe import EarlyStop, Recipe
+from tumorscope.training.recipe import EarlyStop, Recipe, Stage
 
 METRIC_COLUMNS = (
     "stage",
@@ -66,6 +69,7 @@ class FitState:
         seconds: Training time of each epoch in seconds.
         stopped: Names of stages that stopped early.
         plan: Execution plan it began with.
+        frozen: For each stage begun, how its frozen part was run.
     """
 
     recipe_sha256: str
@@ -80,6 +84,7 @@ class FitState:
     seconds: list[float] = field(default_factory=list)
     stopped: list[str] = field(default_factory=list)
     plan: dict[str, Any] = field(default_factory=dict)
+    frozen: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -269,8 +274,13 @@ def fit(
         apply_freeze(built, stage.trainable)
         prepare(network, plan.memory_format)
         train.channels_last = val.channels_last = plan.memory_format == "channels_last"
+        feed = _feed(network, stage, train, val, plan=plan, console=console)
+        state.frozen[name] = feed.frozen
+        if feed.frozen:
+            console.print(f"stage {name}: {feed.frozen}", highlight=False, markup=False)
         module = StageModule(
             network,
+            forward=feed.forward,
             loss=loss,
             stage=stage,
             classes=classes,
@@ -290,11 +300,11 @@ def fit(
         )
         _run_stage(
             module,
-            train,
-            val,
+            feed.train,
+            feed.val,
             epochs=stage.epochs - state.epoch,
             plan=plan,
-            callbacks=[_Epochs(train, position), keeper, progress, _EpochEnd(keeper, progress)],
+            callbacks=[_Epochs(feed.train, position), keeper, progress, _EpochEnd(keeper, progress)],
             clip_norm=recipe.train.clip_norm,
         )
         best = keeper.best
@@ -318,10 +328,40 @@ def fit(
     )
 
 
+@dataclass(frozen=True)
+class _Feed:
+    """What a stage steps over: batches, what takes them to logits, and how the frozen part is run."""
+
+    train: Batches
+    val: Batches
+    forward: Callable[[Tensor], Tensor]
+    frozen: str
+
+
+def _feed(
+    network: nn.Module, stage: Stage, train: BatchLoader, val: BatchLoader, *, plan: Plan, console: Console
+) -> _Feed:
+    """Images through the whole network, or kept activations of its frozen part through the rest."""
+    if stage.trainable == "all":
+        return _Feed(train, val, compiled(network, train.batch_size) if plan.compile else network, "")
+    if not stage.kept_views:
+        return _Feed(train, val, network, "the frozen part runs every epoch: views = 0")
+    found = cut(network)
+    if isinstance(found, str):
+        return _Feed(train, val, network, f"the frozen part runs every epoch: {found}")
+    network.to(plan.device)
+    with bar(console, "frozen part") as progress:
+        kept = keep_activations(found, train, views=stage.kept_views, plan=plan, progress=progress)
+        checks = keep_activations(found, val, views=1, plan=plan)
+    size = kept.views.numel() * kept.views.element_size() / 1e6
+    views = "1 plain view" if len(kept.views) == 1 else f"1 plain and {len(kept.views) - 1} augmented views"
+    return _Feed(kept, checks, found.tail, f"the frozen part ran once, on {views} of each image ({size:,.1f} MB kept)")
+
+
 class _Epochs(L.Callback):
     """Tells the loader which epoch it is, so that order and augmentation follow the seed."""
 
-    def __init__(self, loader: BatchLoader, stage: int) -> None:
+    def __init__(self, loader: Batches, stage: int) -> None:
         self.loader = loader
         self.stage = stage
 
@@ -332,8 +372,8 @@ class _Epochs(L.Callback):
 
 def _run_stage(
     module: StageModule,
-    train: BatchLoader,
-    val: BatchLoader,
+    train: Batches,
+    val: Batches,
     *,
     epochs: int,
     plan: Plan,
@@ -382,6 +422,7 @@ def _stage_summary(recipe: Recipe, state: FitState) -> list[dict[str, Any]]:
                 "epochs_run": len(rows),
                 "best_epoch": None if best is None else best + 1,
                 "stopped_early": name in state.stopped,
+                "frozen": state.frozen.get(name, ""),
             }
         )
     return summary

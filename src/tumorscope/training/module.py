@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import lightning as L
@@ -92,6 +92,7 @@ class StageModule(L.LightningModule):
 
     Args:
         network: (B, C, S, S) to (B, outputs), `requires_grad` already set.
+        forward: From what the loaders hand out to (B, outputs): the network, or what follows its frozen part.
         loss: From logits and targets to a scalar.
         stage: Optimizer and schedule.
         classes: Number of classes.
@@ -106,6 +107,7 @@ class StageModule(L.LightningModule):
         self,
         network: nn.Module,
         *,
+        forward: Callable[[Tensor], Tensor],
         loss: Loss,
         stage: Stage,
         classes: int,
@@ -116,6 +118,7 @@ class StageModule(L.LightningModule):
     ) -> None:
         super().__init__()
         self.network = network
+        self.answer = forward
         self.loss = loss
         self.stage = stage
         self.classes = classes
@@ -152,7 +155,7 @@ class StageModule(L.LightningModule):
             DataError: If the loss is NaN or infinite; nothing can be learned from then on.
         """
         images, targets, _ = batch
-        logits = self.network(images).float()
+        logits = self.answer(images).float()
         loss = self.loss(logits, targets)
         value = float(loss.detach())
         if not math.isfinite(value):
@@ -181,7 +184,7 @@ class StageModule(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect logits of one batch."""
         images, targets, _ = batch
-        self._collected.append((self.network(images).float().cpu(), targets.cpu()))
+        self._collected.append((self.answer(images).float().cpu(), targets.cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Validation figures over all images at once; averaging over batches would weigh the last one wrong."""

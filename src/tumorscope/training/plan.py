@@ -1,32 +1,57 @@
-"""Execution plan: precision and memory layout for this model on this machine, chosen by a few timed steps.
+"""Execution plan: precision, memory layout, threads and compilation for this model on this machine, by timed steps.
 
 In: a model, an example batch and its loss. Out: a `Plan`, remembered for the same model, batch, machine and torch
-version. A candidate whose loss differs from fp32 by more than `LOSS_TOLERANCE` is rejected, however fast.
+version. A way whose loss differs from fp32 by more than `LOSS_TOLERANCE` is rejected, however fast. Precision and
+layout are tried in all combinations; then, where a step is so short that starting threads may cost more than it
+gains, one thread; last, where the run is long enough to earn it back, compilation.
 """
 
 from __future__ import annotations
 
 import copy
-import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from tumorscope.core.errors import ResourceError
 from tumorscope.core.files import cache_root, read_json, sha256_value, write_json
 from tumorscope.training.depthwise import keep_depthwise_fp32
+from tumorscope.training.machine import machine
 
 LOSS_TOLERANCE = 0.05
 """Relative difference of the first loss from fp32; bf16 keeps 8 bits of mantissa, about 0.4% a value."""
 TIMED_STEPS = 3
 GIVE_UP = 2.0
-"""A candidate whose warm-up step takes this many times the best step so far is not timed further."""
+"""A way whose warm-up step takes this many times the best step so far is not timed further."""
+SHORT_STEP_S = 0.1
+"""Steps shorter than this are tried on one thread too."""
+LONG_RUN_S = 600.0
+"""Compilation takes about half a minute: it is tried for runs that would take longer than this without."""
+GAIN = 1.05
+"""How much faster a change must measure to be taken, so that noise does not choose."""
 
 Precision = Literal["fp32", "bf16"]
 MemoryFormat = Literal["contiguous", "channels_last"]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One way to compute a step."""
+
+    precision: Precision
+    memory_format: MemoryFormat
+    threads: int
+    compile: bool
+
+    def words(self) -> str:
+        """For the screen and the report."""
+        threads = f"{self.threads} thread{'s' if self.threads > 1 else ''}"
+        return f"{self.precision}, {self.memory_format}, {threads}" + (", compiled" if self.compile else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +63,7 @@ class Plan:
         precision: "fp32", or "bf16" for automatic mixed precision.
         memory_format: Layout of weights and batches.
         threads: Threads torch uses for one operation.
-        compile: Whether the network is compiled.
+        compile: Whether full training batches go through the compiled network.
         reason: Why, with the measured steps.
     """
 
@@ -49,45 +74,29 @@ class Plan:
     compile: bool
     reason: str
 
+    @property
+    def way(self) -> Way:
+        """The plan without its reason."""
+        return Way(self.precision, self.memory_format, self.threads, self.compile)
+
     def line(self) -> str:
         """One line for the screen and the report."""
-        return f"{self.device}, {self.precision}, {self.memory_format}, {self.threads} threads"
+        return f"{self.device}, {self.way.words()}"
 
 
-def machine() -> dict[str, str]:
-    """What this machine is, as far as results and speed depend on it."""
-    name = platform.processor() or platform.machine()
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as handle:
-            for line in handle:
-                if line.startswith("model name"):
-                    name = line.split(":", 1)[1].strip()
-                    break
-    except OSError:
-        pass
-    facts = {
-        "cpu": name,
-        "threads": str(torch.get_num_threads()),
-        "system": platform.system(),
-        "architecture": platform.machine(),
-    }
-    if torch.cuda.is_available():
-        facts["gpu"] = torch.cuda.get_device_name()
-    return facts
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is fixed beforehand; "auto" is measured."""
 
+    precision: Literal["auto"] | Precision = "auto"
+    memory_format: Literal["auto"] | MemoryFormat = "auto"
+    threads: Literal["auto"] | int = "auto"
+    compile: Literal["auto"] | bool = "auto"
 
-def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
-    from importlib.metadata import version
-
-    import tumorscope
-
-    names = ("torch", "torchvision", "timm", "lightning", "numpy", "pillow", "scikit-learn", "scipy")
-    return {
-        "tumorscope": tumorscope.__version__,
-        "python": platform.python_version(),
-        **{name: version(name) for name in names},
-    }
+    @property
+    def settled(self) -> bool:
+        """True if nothing is left to measure."""
+        return "auto" not in (self.precision, self.memory_format, self.threads, self.compile)
 
 
 def prepare(module: nn.Module, memory_format: MemoryFormat) -> nn.Module:
@@ -97,14 +106,39 @@ def prepare(module: nn.Module, memory_format: MemoryFormat) -> nn.Module:
     return converted
 
 
+@contextmanager
+def threads_set(threads: int) -> Iterator[None]:
+    """Let torch use so many threads for one operation, within the block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def compiled(network: nn.Module, batch_size: int) -> Callable[[Tensor], Tensor]:
+    """`network` as a function that is compiled for full training batches; other batches go the plain way.
+
+    One shape and one mode are compiled, not every one that a run meets: each costs half a minute.
+    """
+    fast = torch.compile(network, dynamic=False)
+
+    def forward(images: Tensor) -> Tensor:
+        logits: Tensor = fast(images) if network.training and len(images) == batch_size else network(images)
+        return logits
+
+    return forward
+
+
 def choose_plan(
     module: nn.Module,
     images: Tensor,
     loss: Callable[[Tensor], Tensor],
     *,
     device: str = "cpu",
-    precision: Literal["auto", "fp32", "bf16"] = "auto",
-    memory_format: Literal["auto", "contiguous", "channels_last"] = "auto",
+    wishes: Wishes | None = None,
+    steps: int = 0,
     key: dict[str, Any] | None = None,
 ) -> Plan:
     """Pick the fastest safe way to train.
@@ -114,23 +148,26 @@ def choose_plan(
         images: (B, C, H, W) float32 example batch.
         loss: From logits to a scalar, for that batch.
         device: Where to run.
-        precision: A fixed value, or "auto".
-        memory_format: A fixed value, or "auto".
+        wishes: What is fixed beforehand.
+        steps: Steps of the whole run that train all of the network; 0 never earns a compilation back.
         key: What identifies this measurement; the choice is remembered under it. None measures anew.
+
+    Raises:
+        ResourceError: If compilation is wished for and does not work here.
     """
-    threads = torch.get_num_threads()
-    precisions: list[Precision] = ["fp32", "bf16"] if precision == "auto" else [precision]
-    formats: list[MemoryFormat] = ["contiguous", "channels_last"] if memory_format == "auto" else [memory_format]
-    if len(precisions) == len(formats) == 1:
-        return Plan(device, precisions[0], formats[0], threads, False, "set in the recipe")
+    wishes = wishes or Wishes()
+    threads = torch.get_num_threads() if wishes.threads == "auto" else wishes.threads
+    if wishes.precision != "auto" and wishes.memory_format != "auto" and wishes.settled:
+        return Plan(device, wishes.precision, wishes.memory_format, threads, bool(wishes.compile), "set in the recipe")
     memory = cache_root() / "plans.json"
     identity = sha256_value(
         {
             "key": key,
             "machine": machine(),
             "torch": torch.__version__,
-            "candidates": [precisions, formats],
-            "steps": "depthwise in fp32",
+            "wishes": asdict(wishes),
+            "steps": steps,
+            "made ready": "depthwise in fp32",
         }
     )
     if key is not None and (known := _recall(memory).get(identity)):
@@ -138,22 +175,8 @@ def choose_plan(
             return Plan(**known)
         except TypeError:
             pass  # written by another version: measured again and replaced below
-    timings: dict[tuple[Precision, MemoryFormat], float] = {}
-    reference = _first_loss(module, images, loss, device)
-    rejected = []
-    best = float("inf")
-    for candidate in [(p, f) for p in reversed(precisions) for f in reversed(formats)]:
-        seconds, value = _time_step(module, images, loss, device, *candidate, give_up=best * GIVE_UP)
-        if not abs(value - reference) <= LOSS_TOLERANCE * max(abs(reference), 0.1):
-            rejected.append(f"{'/'.join(candidate)} rejected: loss {value:.3f} against {reference:.3f}")
-            continue
-        timings[candidate] = seconds
-        best = min(best, seconds)
-    if not timings:
-        return Plan(device, "fp32", "contiguous", threads, False, "; ".join(rejected))
-    chosen = min(timings, key=lambda c: timings[c])
-    rates = ", ".join(f"{'/'.join(c)} {len(images) / s:.0f}/s" for c, s in timings.items())
-    plan = Plan(device, *chosen, threads, False, "; ".join([f"measured images a second: {rates}", *rejected]))
+    trial = _Trial(module, images, loss, device)
+    plan = trial.choose(wishes, threads, steps)
     if key is not None:
         write_json(memory, {**_recall(memory), identity: asdict(plan)})
     return plan
@@ -167,10 +190,80 @@ def _recall(path: Any) -> dict[str, Any]:
     return stored if isinstance(stored, dict) else {}
 
 
-def _first_loss(module: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor], device: str) -> float:
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
-        torch.manual_seed(0)
-        return float(loss(copy.deepcopy(module).to(device)(images.to(device)).float()))
+class _Trial:
+    """Timed steps of one network on one batch."""
+
+    def __init__(self, module: nn.Module, images: Tensor, loss: Callable[[Tensor], Tensor], device: str) -> None:
+        self.module, self.images, self.loss, self.device = module, images, loss, device
+        self.seconds: dict[Way, float] = {}
+        self.remarks: list[str] = []
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(0)
+            self.reference = float(loss(copy.deepcopy(module).to(device)(images.to(device)).float()))
+
+    def choose(self, wishes: Wishes, threads: int, steps: int) -> Plan:
+        """The fastest safe way that the wishes leave open."""
+        precisions: list[Precision] = ["bf16", "fp32"] if wishes.precision == "auto" else [wishes.precision]
+        formats: list[MemoryFormat] = ["channels_last", "contiguous"]
+        if wishes.memory_format != "auto":
+            formats = [wishes.memory_format]
+        for precision in precisions:
+            for memory_format in formats:
+                self.measure(Way(precision, memory_format, threads, False))
+        if not self.seconds:
+            plain = Way("fp32", "contiguous", threads, False)
+            return Plan(self.device, *_fields(plain), reason="; ".join(self.remarks))
+        best = min(self.seconds, key=self.seconds.__getitem__)
+        if wishes.threads == "auto" and threads > 1 and self.device == "cpu" and self.seconds[best] < SHORT_STEP_S:
+            best = self.prefer(best, replace(best, threads=1))
+        if wishes.compile is True:
+            best = self.demand(replace(best, compile=True))
+        elif wishes.compile == "auto" and steps * self.seconds[best] > LONG_RUN_S:
+            best = self.prefer(best, replace(best, compile=True))
+        rates = "; ".join(f"{way.words()} {len(self.images) / s:.0f}/s" for way, s in self.seconds.items())
+        reason = "; ".join([f"measured images a second: {rates}", *self.remarks])
+        return Plan(self.device, *_fields(best), reason=reason)
+
+    def prefer(self, best: Way, other: Way) -> Way:
+        """`other` if it is safe and clearly faster."""
+        try:
+            self.measure(other)
+        except Exception as error:
+            if not other.compile:
+                raise
+            self.remarks.append(f"{other.words()} does not work here: {_first_line(error)}")
+        return other if self.seconds.get(other, float("inf")) * GAIN < self.seconds[best] else best
+
+    def demand(self, way: Way) -> Way:
+        """`way`, measured, or an error."""
+        try:
+            self.measure(way)
+        except Exception as error:
+            raise ResourceError(
+                f"the network cannot be compiled here: {_first_line(error)}",
+                expected="a C++ compiler (g++ or clang++) that torch.compile finds",
+                where="[train] compile = true",
+                fix="install one, or leave compile out",
+            ) from error
+        return way
+
+    def measure(self, way: Way) -> None:
+        """Time a way; one with another loss is noted and left out."""
+        give_up = min(self.seconds.values(), default=float("inf")) * GIVE_UP
+        seconds, value = _time_step(self.module, self.images, self.loss, self.device, way, give_up=give_up)
+        if abs(value - self.reference) <= LOSS_TOLERANCE * max(abs(self.reference), 0.1):
+            self.seconds[way] = seconds
+        else:
+            self.remarks.append(f"{way.words()} rejected: loss {value:.3f} against {self.reference:.3f}")
+
+
+def _fields(way: Way) -> tuple[Precision, MemoryFormat, int, bool]:
+    return way.precision, way.memory_format, way.threads, way.compile
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:120] if lines else ''}"
 
 
 def _time_step(
@@ -178,25 +271,25 @@ def _time_step(
     images: Tensor,
     loss: Callable[[Tensor], Tensor],
     device: str,
-    precision: Precision,
-    memory_format: MemoryFormat,
+    way: Way,
     *,
     give_up: float,
 ) -> tuple[float, float]:
     """Median seconds of a training step, and the loss of the first one."""
-    trial = prepare(copy.deepcopy(module).to(device), memory_format)
-    layout = torch.channels_last if memory_format == "channels_last" else torch.contiguous_format
+    trial = prepare(copy.deepcopy(module).to(device), way.memory_format)
+    forward = compiled(trial, len(images)) if way.compile else trial
+    layout = torch.channels_last if way.memory_format == "channels_last" else torch.contiguous_format
     batch = images.to(device).contiguous(memory_format=layout)
     parameters = [p for p in trial.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(parameters, lr=0.0)
     first = float("nan")
     seconds: list[float] = []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), threads_set(way.threads):
         torch.manual_seed(0)
         for step in range(TIMED_STEPS + 1):
             start = time.perf_counter()
-            with torch.autocast(device, dtype=torch.bfloat16, enabled=precision == "bf16"):
-                logits = trial(batch)
+            with torch.autocast(device, dtype=torch.bfloat16, enabled=way.precision == "bf16"):
+                logits = forward(batch)
             value = loss(logits.float())
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
@@ -206,7 +299,7 @@ def _time_step(
             elapsed = time.perf_counter() - start
             if step == 0:
                 first = float(value.detach())
-                if elapsed > give_up * 2:
+                if elapsed > give_up * 2 and not way.compile:
                     return elapsed, first
             else:
                 seconds.append(elapsed)

@@ -12,7 +12,7 @@ import tomllib
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -97,6 +97,12 @@ class TrainPart(_Strict):
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     memory_format: Literal["auto", "contiguous", "channels_last"] = "auto"
+    threads: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto", description="threads of one operation; auto: all, or one where steps are short"
+    )
+    compile: Literal["auto"] | bool = Field(
+        "auto", description="compile the network for stages that train all of it; auto: where a long run earns it back"
+    )
     clip_norm: float | None = Field(None, gt=0)
     monitor: Monitor | Literal["last"] = Field(
         "val_loss", description="chooses the epoch that is kept; last: none is chosen, as many published systems do"
@@ -128,6 +134,19 @@ class Stage(_Strict):
     step_size: int = Field(5, ge=1, description="step: epochs between changes")
     gamma: float = Field(0.5, gt=0, lt=1, description="step and plateau: factor")
     plateau_patience: int = Field(3, ge=0, description="plateau: epochs without improvement")
+    views: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        "auto",
+        description="plain and augmented views of each image that a frozen part is run on, once for all epochs; 0 runs "
+        "it anew every epoch; auto: 1 for head, 4 for last:N",
+    )
+
+    @property
+    def kept_views(self) -> int:
+        """`views` decided: no more than epochs, none where nothing is frozen."""
+        if self.trainable == "all":
+            return 0
+        wanted = (1 if self.trainable == "head" else 4) if self.views == "auto" else self.views
+        return min(wanted, self.epochs)
 
 
 class Recipe(_Strict):

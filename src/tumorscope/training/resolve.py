@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from tumorscope.core.errors import DataError
@@ -11,7 +12,7 @@ from tumorscope.data.manifest import Manifest
 from tumorscope.data.medmnist_catalogue import catalogue
 from tumorscope.imaging.preprocess import Preprocessing
 from tumorscope.training.losses import automatic_pos_weight
-from tumorscope.training.plan import Plan
+from tumorscope.training.plan import Plan, Way, Wishes
 from tumorscope.training.recipe import Recipe
 
 
@@ -65,19 +66,26 @@ def preprocessing_of(recipe: Recipe) -> Preprocessing:
     return Preprocessing(size_px=image.size_px, channels=image.channels, fit=image.fit, trim=image.trim)
 
 
+def wishes_of(recipe: Recipe) -> Wishes:
+    """What the recipe fixes of the execution plan."""
+    part = recipe.train
+    return Wishes(part.precision, part.memory_format, part.threads, part.compile)
+
+
 def with_plan(recipe: Recipe, plan: Plan, train_targets: Targets, positive: int | None) -> Recipe:
     """The recipe with the measured plan and the computed weight written in: nothing "auto" is left.
 
     This is what `recipe.resolved.toml` holds; training it again takes the same decisions on any machine.
     """
-    changes: dict[str, object] = {"precision": plan.precision, "memory_format": plan.memory_format}
+    changes: dict[str, object] = asdict(plan.way)
     if recipe.train.pos_weight == "auto" and positive is not None:
         changes["pos_weight"] = automatic_pos_weight(train_targets, positive)
-    return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes)})
+    stages = {name: stage.model_copy(update={"views": stage.kept_views}) for name, stage in recipe.stage.items()}
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update=changes), "stage": stages})
 
 
 def as_planned(recipe: Recipe, run: Path) -> Recipe:
     """The recipe with the execution plan that a finished run measured, so that runs to be compared compute alike."""
     plan = read_json(run / "run.json")["plan"]
-    chosen = {key: plan[key] for key in ("precision", "memory_format")}
+    chosen = {field.name: plan[field.name] for field in fields(Way)}
     return recipe.model_copy(update={"train": recipe.train.model_copy(update=chosen)})

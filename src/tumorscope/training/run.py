@@ -7,7 +7,7 @@ test part once, write predictions and evaluation. The report is rendered one flo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,13 @@ from tumorscope.training.control import PERMUTED, control_result, taught_targets
 from tumorscope.training.fit import begun_plan, fit, load_checkpoint
 from tumorscope.training.images import write_images
 from tumorscope.training.losses import Loss, make_loss, outputs_needed
+from tumorscope.training.machine import machine, versions
 from tumorscope.training.parts import draw_split, gate
-from tumorscope.training.plan import Plan, choose_plan, machine, versions
+from tumorscope.training.plan import Plan, choose_plan, threads_set
+from tumorscope.training.plan_words import spelled
 from tumorscope.training.recipe import Recipe, to_toml
 from tumorscope.training.records import code_sha256, write_records
-from tumorscope.training.resolve import preprocessing_of, resolve, with_plan
+from tumorscope.training.resolve import preprocessing_of, resolve, wishes_of, with_plan
 
 PROBE_IMAGES = 4
 
@@ -93,8 +95,8 @@ def _plan(
         images.contiguous(),
         lambda logits: loss(logits, targets),
         device=device,
-        precision=recipe.train.precision,
-        memory_format=recipe.train.memory_format,
+        wishes=wishes_of(recipe),
+        steps=sum(stage.epochs for stage in recipe.stage.values() if stage.trainable == "all") * len(loader),
         key={"architecture": architecture, "batch": len(images), "trainable": heaviest},
     )
 
@@ -242,20 +244,21 @@ def train(
     console.print(f"plan: {plan.line()}  ({plan.reason})", highlight=False, markup=False)
     decided = with_plan(recipe, plan, taught[rows["train"]], positive)
     write_text(out / "recipe.resolved.toml", to_toml(decided))
-    result = fit(
-        recipe,
-        built,
-        train_loader,
-        val_loader,
-        folder=out,
-        loss=loss,
-        classes=len(manifest.classes),
-        positive=positive,
-        plan=plan,
-        split_sha256=split.sha256,
-        console=console,
-        resume=resume,
-    )
+    with threads_set(plan.threads):
+        result = fit(
+            recipe,
+            built,
+            train_loader,
+            val_loader,
+            folder=out,
+            loss=loss,
+            classes=len(manifest.classes),
+            positive=positive,
+            plan=plan,
+            split_sha256=split.sha256,
+            console=console,
+            resume=resume,
+        )
     built.module.to("cpu")
 
     def logits_of(part: str) -> NDArray[np.float64]:
@@ -298,9 +301,9 @@ def train(
     )
     probe = np.array(cache.images[rows["val"][:PROBE_IMAGES]])
     hashes["bundle"] = save_bundle(out / "bundle", built, card, probe)
-    if "auto" in (recipe.train.precision, recipe.train.memory_format):
+    if not wishes_of(recipe).settled:
         # the plan was measured: the command that rebuilds the run names it
-        command += f" --set train.precision={plan.precision} --set train.memory_format={plan.memory_format}"
+        command += f" --plan {spelled(*astuple(plan.way))}"
     provenance = {
         "command": command,
         "recipe": recipe.name,

@@ -1,0 +1,118 @@
+"""Run the frozen part of a network once: activations at the cut, kept for all epochs of a stage.
+
+In: a cut network and the loaders of a stage. Out: loaders of the same order that hand out activations. Each training
+image is kept in a few views, the first plain and the others augmented, drawn ahead; epoch e sees view e modulo
+their number. Activations are bf16 or float32 as the plan computes them, and lie in memory or, where they are many,
+in a nameless file in the cache folder that goes when the process does.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tumorscope.core.errors import ResourceError
+from tumorscope.core.files import cache_root
+from tumorscope.core.types import Targets
+from tumorscope.imaging.loader import Batches, BatchLoader
+from tumorscope.models.trunk import CutNetwork, trunk_of
+from tumorscope.training.plan import Plan
+
+MEMORY_BYTES = 1 << 30
+"""Activations up to this size stay in memory."""
+
+Progress = Callable[[int, int], None]
+
+
+class ActivationLoader(Batches):
+    """Batches of kept activations.
+
+    Args:
+        views: (K, N, ...) activations of the images at `rows`, 4-D ones as (height, width, channels).
+        targets: As for `Batches`.
+        order: What `Batches` takes.
+    """
+
+    def __init__(self, views: Tensor, targets: Targets, **order: Any) -> None:
+        super().__init__(targets, **order)
+        self.views = views
+
+    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+        del generator  # nothing is drawn any more
+        batch = self.views[self.epoch % len(self.views)][torch.from_numpy(positions)].to(self.device)
+        if batch.ndim == 4:
+            batch = batch.permute(0, 3, 1, 2)
+            batch = batch if self.channels_last else batch.contiguous()
+        return batch
+
+
+def keep_activations(
+    cut: CutNetwork, loader: BatchLoader, *, views: int, plan: Plan, progress: Progress | None = None
+) -> ActivationLoader:
+    """A loader of activations with the order of `loader`.
+
+    Args:
+        cut: The network in two halves; left in evaluation mode.
+        loader: Images; one that does not shuffle gives one plain view.
+        views: Number of views of each image.
+        plan: Precision and layout of the trunk's steps.
+        progress: Called with (images done, images in all).
+
+    Raises:
+        ResourceError: If the disk cannot hold the activations.
+    """
+    n = len(loader.rows)
+    kept: Tensor | None = None
+    for view in range(views):
+        plain = loader.in_order(augmented=view > 0)
+        plain.epoch = view
+        done = 0
+        for images, _, rows in plain:
+            with torch.autocast(plan.device, dtype=torch.bfloat16, enabled=plan.precision == "bf16"):
+                found = trunk_of(cut, images)
+            if found.ndim == 4:
+                found = found.permute(0, 2, 3, 1)
+            if kept is None:
+                kept = _room((views, n, *found.shape[1:]), found.dtype)
+            kept[view, done : done + len(rows)] = found.cpu()
+            done += len(rows)
+            if progress is not None:
+                progress(view * n + done, views * n)
+    if kept is None:
+        raise AssertionError("a stage without images")
+    return ActivationLoader(
+        kept,
+        loader.targets,
+        rows=loader.rows,
+        batch_size=loader.batch_size,
+        shuffle=loader.shuffle,
+        seed=loader.seed,
+        device=loader.device,
+        channels_last=plan.memory_format == "channels_last",
+    )
+
+
+def _room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+    """An empty tensor in memory, or in a nameless file if it is large."""
+    needed = int(np.prod(shape)) * dtype.itemsize
+    if needed <= MEMORY_BYTES:
+        return torch.empty(shape, dtype=dtype)
+    parent = cache_root()
+    parent.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(parent).free
+    if needed > free:
+        raise ResourceError(
+            f"the activations of the frozen part need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+            where=parent,
+            fix="set views of the stage to a smaller number (0 keeps none), or TUMORSCOPE_CACHE to a larger disk",
+        )
+    with tempfile.TemporaryFile(dir=parent) as handle:
+        room = np.memmap(handle, dtype=np.uint8, mode="w+", shape=(needed,))
+    return torch.from_numpy(room).view(dtype).view(shape)
