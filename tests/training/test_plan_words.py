@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tumorscope.core.errors import UsageError
+from tumorscope.training.plan import Wishes
 from tumorscope.training.plan_words import plan_overrides, spelled
 from tumorscope.training.recipe import load_recipe
 from tumorscope.training.resolve import wishes_of
@@ -13,18 +14,13 @@ from tumorscope.training.resolve import wishes_of
 def test_what_is_spelled_is_read_back() -> None:
     recipe = load_recipe("demo", plan_overrides(spelled("bf16", "channels_last", 3, True)))
     wishes = wishes_of(recipe)
-    assert (wishes.precision, wishes.memory_format, wishes.threads, wishes.compile) == (
-        "bf16",
-        "channels_last",
-        3,
-        True,
-    )
+    assert wishes == Wishes("bf16", "channels_last", 3, True)
     assert wishes.settled
 
 
 def test_what_is_left_out_stays_measured() -> None:
     wishes = wishes_of(load_recipe("demo", plan_overrides("plain, fp32")))
-    assert (wishes.precision, wishes.memory_format, wishes.threads, wishes.compile) == ("fp32", "auto", "auto", False)
+    assert wishes == Wishes("fp32", "auto", "auto", False)
     assert not wishes.settled
 
 
