@@ -1,5 +1,5 @@
-"""`make bench`: the results of every recipe on the real data; see `benchmarks.results`."""
+"""`make bench`: see `benchmarks.speed`."""
 
-from benchmarks.results import main
+from benchmarks.speed.__main__ import main
 
 main()

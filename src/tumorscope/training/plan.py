@@ -9,6 +9,7 @@ gains, one thread; last, where the run is long enough to earn it back, compilati
 from __future__ import annotations
 
 import copy
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -122,6 +123,8 @@ def compiled(network: nn.Module, batch_size: int) -> Callable[[Tensor], Tensor]:
 
     One shape and one mode are compiled, not every one that a run meets: each costs half a minute.
     """
+    # looks for a CUDA toolkit and complains where there is none
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     fast = torch.compile(network, dynamic=False)
 
     def forward(images: Tensor) -> Tensor:

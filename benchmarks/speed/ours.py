@@ -1,0 +1,138 @@
+"""The same training by tumorscope: decode once, plan, frozen part once, fit with checkpoints and validation.
+
+    python -m benchmarks.speed.ours NAME --data DATA
+
+The plan is measured before the clock starts (a run remembers it), everything else is inside: decoding into a new
+cache, building the network, the frozen part, all epochs with their checkpoints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from benchmarks.speed.works import Job, job
+from tumorscope.imaging.augment import AugmentSpec
+from tumorscope.imaging.cache import open_cache
+from tumorscope.imaging.loader import BatchLoader
+from tumorscope.imaging.preprocess import Preprocessing
+from tumorscope.models.freeze import apply_freeze, set_training_mode
+from tumorscope.models.registry import BuiltModel, build_model
+from tumorscope.training.fit import fit
+from tumorscope.training.losses import make_loss
+from tumorscope.training.plan import Plan, Wishes, choose_plan, threads_set
+from tumorscope.training.recipe import Recipe, parse_recipe
+
+
+def recipe_of(work: Job) -> Recipe:
+    """The work as a recipe."""
+    stage = {"epochs": work.work.epochs, "lr": 1e-4, "trainable": work.work.trainable}
+    return parse_recipe(
+        {
+            "name": work.work.name,
+            "title": work.work.title,
+            "image": {"size_px": work.work.size_px, "channels": 1},
+            "model": {"name": work.work.model},
+            "train": {"batch_size": work.work.batch_size, "monitor": "last"},
+            "stage": {"one": stage},
+        },
+        where=__name__,
+    )
+
+
+def build(work: Job) -> BuiltModel:
+    """The network with random weights."""
+    torch.manual_seed(0)
+    options = {"convs": 2, "batch_norm": True} if work.work.model == "cnn28" else None
+    return build_model(
+        work.work.model,
+        outputs=work.classes,
+        channels=1,
+        size_px=work.work.size_px,
+        dropout=0.3 if work.work.model == "cnn28" else 0.0,
+        options=options,
+    )
+
+
+def loaders(work: Job, built: BuiltModel, root: Path) -> tuple[BatchLoader, BatchLoader]:
+    """Training and validation batches from a new cache below `root`."""
+    records = work.manifest.records
+    rows = [*work.train.tolist(), *work.val.tolist()]
+    cache = open_cache(
+        [records[i].pixels_sha256 for i in rows],
+        lambda: work.manifest.pixels(rows),
+        Preprocessing(size_px=work.work.size_px, channels=1),
+        root=root,
+    )
+    common: dict[str, Any] = {"batch_size": work.work.batch_size, "normalisation": built.normalisation}
+    targets = work.targets[rows]
+    augment = AugmentSpec(flip_horizontal=0.5, rotate_deg=10)
+    first = len(work.train)
+    train = BatchLoader(cache.images, targets, rows=range(first), augment=augment, shuffle=True, **common)
+    return train, BatchLoader(cache.images, targets, rows=range(first, len(rows)), **common)
+
+
+def plan_of(work: Job, recipe: Recipe, root: Path, wishes: Wishes) -> Plan:
+    """The plan that a run of the recipe's own length would measure."""
+    built = build(work)
+    train, _ = loaders(work, built, root)
+    apply_freeze(built, work.work.trainable)
+    set_training_mode(built.module)
+    images, targets, _ = next(iter(train))
+    loss = make_loss(recipe.train, train_targets=work.targets[work.train], classes=work.classes, positive=None)
+    return choose_plan(built.module, images, lambda logits: loss(logits, targets), wishes=wishes, steps=0)
+
+
+def run(work: Job, wishes: Wishes) -> dict[str, Any]:
+    """Seconds of all of it and of the median epoch, the plan, and the frozen part."""
+    recipe = recipe_of(work)
+    quiet = Console(quiet=True)
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        plan = plan_of(work, recipe, root / "plan", wishes)
+        start = time.perf_counter()
+        built = build(work)
+        train, val = loaders(work, built, root / "run")
+        loss = make_loss(recipe.train, train_targets=work.targets[work.train], classes=work.classes, positive=None)
+        with threads_set(plan.threads):
+            result = fit(
+                recipe,
+                built,
+                train,
+                val,
+                folder=root,
+                loss=loss,
+                classes=work.classes,
+                positive=None,
+                plan=plan,
+                split_sha256="",
+                console=quiet,
+            )
+        whole = time.perf_counter() - start
+    epochs = sorted(result.seconds)
+    frozen = result.stages[0]["frozen"]
+    return {"whole": whole, "epoch": epochs[len(epochs) // 2], "plan": plan.line(), "frozen": frozen}
+
+
+def main() -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--compile", action="store_true", help="compile the network, as long runs do")
+    arguments = parser.parse_args()
+    wishes = Wishes(compile=arguments.compile)
+    sys.stdout.write(json.dumps(run(job(arguments.name, arguments.data), wishes)) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""What the machine can do: the rate of a large matrix product, and the arithmetic of a training step.
+
+python -m benchmarks.speed.peak
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from tumorscope.models.registry import build_model
+
+SIDE = 4096
+REPEATS = 5
+
+
+def product_rate(dtype: torch.dtype) -> float:
+    """GFLOP/s of the fastest of five products of two square matrices of side 4096."""
+    a, b = (torch.randn(SIDE, SIDE, generator=torch.Generator().manual_seed(i)).to(dtype) for i in (0, 1))
+    a @ b
+    seconds = []
+    for _ in range(REPEATS):
+        start = time.perf_counter()
+        a @ b
+        seconds.append(time.perf_counter() - start)
+    return 2 * SIDE**3 / min(seconds) / 1e9
+
+
+def step_gflop(model: str) -> float:
+    """GFLOP of one training step of one 224 px gray image, forward and backward (a multiply-add counts as two)."""
+    built = build_model(model, outputs=4, channels=1, size_px=224)
+    with FlopCounterMode(display=False) as counter:
+        built.module(torch.zeros(2, 1, 224, 224)).sum().backward()
+    return counter.get_total_flops() / 2 / 1e9
+
+
+def measure() -> dict[str, float]:
+    """Rates in fp32 and bf16, and GFLOP an image of ResNet-50."""
+    return {
+        "fp32_gflops": product_rate(torch.float32),
+        "bf16_gflops": product_rate(torch.bfloat16),
+        "resnet50_gflop": step_gflop("resnet50"),
+    }
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    sys.stdout.write(json.dumps(measure()) + "\n")

@@ -1,0 +1,123 @@
+"""The baseline: how the five student systems train, written out faithfully.
+
+Each epoch decodes every file by Pillow, changes images one by one with torchvision transforms, copies gray to three
+channels, and runs the whole network in float32 with contiguous tensors, frozen part included. Loader workers: the
+better of 0 and 2 is taken by the caller.
+
+    python -m benchmarks.speed.seed_loop NAME --data DATA --workers 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from torchvision import transforms
+
+from benchmarks.speed.works import Job, job
+from tumorscope.models.cnns import cnn28, tinyvgg
+
+
+class Files(Dataset[tuple[Tensor, int]]):
+    """Images decoded anew each time they are asked for."""
+
+    def __init__(self, work: Job, rows: NDArray[np.int64], change: transforms.Compose) -> None:
+        self.paths = [work.root / work.manifest.records[i].path for i in rows.tolist()]
+        self.targets = work.targets[rows]
+        self.change = change
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.change(Image.open(self.paths[index]).convert("RGB")), int(self.targets[index])
+
+
+class Arrays(Dataset[tuple[Tensor, int]]):
+    """Images of an array, as the MedMNIST package hands them out."""
+
+    def __init__(self, work: Job, rows: NDArray[np.int64], change: transforms.Compose) -> None:
+        self.images = list(work.manifest.pixels(rows.tolist()))
+        self.targets = work.targets[rows]
+        self.change = change
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.change(Image.fromarray(self.images[index])), int(self.targets[index])
+
+
+def network(work: Job) -> nn.Module:
+    """The network as the systems build it, random weights; the frozen part by `requires_grad`."""
+    size_px = work.work.size_px
+    if work.work.model == "cnn28":
+        return cnn28(channels=1, outputs=work.classes, size_px=size_px, dropout=0.3, convs=2, batch_norm=True)
+    if work.work.model == "tinyvgg":
+        return tinyvgg(channels=3, outputs=work.classes, size_px=size_px, dropout=0.0)
+    model: nn.Module = timm.create_model(work.work.model, pretrained=False, num_classes=work.classes)
+    if work.work.trainable != "all":
+        kept = {"head": ("fc",), "last:1": ("fc", "layer4")}[work.work.trainable]
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(name.startswith(kept))
+    return model
+
+
+def run(work: Job, workers: int) -> dict[str, float]:
+    """Seconds of all of it and of the median epoch."""
+    side = work.work.size_px
+    small = work.work.data.endswith(".npz")
+    scale = (
+        transforms.Normalize(0.5, 0.5) if small else transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+    )
+    resize = [] if small else [transforms.Resize((side, side))]
+    changed = transforms.Compose(
+        [*resize, transforms.RandomHorizontalFlip(), transforms.RandomRotation(10), transforms.ToTensor(), scale]
+    )
+    plain = transforms.Compose([*resize, transforms.ToTensor(), scale])
+    torch.manual_seed(0)
+    start = time.perf_counter()
+    kind = Arrays if small else Files
+    train = DataLoader(kind(work, work.train, changed), work.work.batch_size, shuffle=True, num_workers=workers)
+    val = DataLoader(kind(work, work.val, plain), work.work.batch_size, num_workers=workers)
+    model = network(work)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    criterion = nn.CrossEntropyLoss()
+    epochs = []
+    for _ in range(work.work.epochs):
+        begun = time.perf_counter()
+        model.train()
+        for images, targets in train:
+            optimizer.zero_grad()
+            loss = criterion(model(images), targets)
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad():
+            for images, targets in val:
+                criterion(model(images), targets).item()
+        epochs.append(time.perf_counter() - begun)
+    return {"whole": time.perf_counter() - start, "epoch": sorted(epochs)[len(epochs) // 2]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--workers", type=int, default=0)
+    arguments = parser.parse_args()
+    sys.stdout.write(json.dumps(run(job(arguments.name, arguments.data), arguments.workers)) + "\n")
+
+
+if __name__ == "__main__":
+    main()
