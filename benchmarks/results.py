@@ -172,8 +172,12 @@ def headline(job: Job, run: Path) -> dict[str, str]:
             row[name] = figure(test["metrics"][name]["mean"])
         majority = [read(c / "evaluation.json")["baselines"]["majority_class"]["accuracy"] for c in children(run)]
         row["majority"] = f"{sum(m['value'] for m in majority) / len(majority):.3f}"
+        if part := summary.get("subsets", {}).get("no copy in training"):
+            row["clean"] = f"{figure(part['metrics']['accuracy']['mean'])}, n = {part['n']:,}"
         if "validation" in summary:
             row["note"] = f"validation accuracy {figure(summary['validation']['metrics']['accuracy']['mean'])}"
+            if "clean" in row:
+                row["note"] += f"; on test images without a copy in training {row['clean']}"
         return row
     evaluation = read(run / "evaluation.json")
     row["split"] = read(run / "data.json")["split"]["origin"]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -43,6 +45,34 @@ def test_folds_pool_to_every_image_once_a_repeat(scans: Manifest, tmp_path: Path
     folds = {read_json(out / n / "split.json")["sha256"] for n in names}
     assert len(folds) == 4
     assert render_summary(out).is_file()
+
+
+def test_seeds_are_summed_up_on_test_images_without_copies(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "scans", per_class=16, test_per_class=8)
+    planted = sorted(root.glob("Testing/*/*.png"))[::4]
+    for number, path in enumerate(planted):
+        shutil.copy(path, root / "Training" / path.parent.name / f"copy-{number}.png")
+    out = tmp_path / "seeds"
+    summary = train_repeated(
+        recipe(stage=SHORT),
+        load(root),
+        Repetition(seeds=2),
+        out=out,
+        command="c",
+        accept_leaks=True,
+        console=QUIET,
+    )
+    tables = [read_csv(out / f"seed-{seed}" / "predictions.csv") for seed in (0, 1)]
+    gone = {path.relative_to(root).as_posix() for path in planted}
+    clean = summary["subsets"]["no copy in training"]
+    assert clean["n"] == len(tables[0]) - len(planted)
+    right = [
+        [right for path, right in zip(t.paths, t.correct.tolist(), strict=True) if path not in gone] for t in tables
+    ]
+    assert clean["metrics"]["accuracy"]["mean"]["value"] == pytest.approx(np.mean(right))
+    assert summary["subsets"]["copy in training"]["n"] == len(planted)
+    page = render_summary(out).read_text(encoding="utf-8")
+    assert "test images: no copy in training" in page
 
 
 def test_seeds_share_the_split_and_a_killed_series_goes_on(

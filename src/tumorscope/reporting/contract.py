@@ -294,7 +294,7 @@ class ChildRun(Part):
 
 
 class SummaryFile(Part):
-    """`summary.json` of a series of runs; `validation` is there for seeds on one split only."""
+    """`summary.json` of a series of runs; `validation` and `subsets` are there for seeds on one split only."""
 
     test: Aggregated
     recipe: str = ""
@@ -302,6 +302,7 @@ class SummaryFile(Part):
     command: str = ""
     folds: int | None = None
     validation: Aggregated | None = None
+    subsets: dict[str, Aggregated] = Field(default_factory=dict)
     children: tuple[ChildRun, ...] = ()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from tumorscope.core.errors import UsageError
@@ -21,7 +22,7 @@ from tumorscope.data.split import Split
 from tumorscope.data.splitting import make_folds
 from tumorscope.evaluation.predictions import Predictions, read_csv
 from tumorscope.evaluation.repeated import Aggregate, aggregate_repeats, aggregate_seeds, pool_folds
-from tumorscope.training.parts import draw_split
+from tumorscope.training.parts import draw_split, overlaps
 from tumorscope.training.recipe import Recipe
 from tumorscope.training.resolve import as_planned, resolve
 from tumorscope.training.run import check_out, find_copies, train
@@ -126,7 +127,8 @@ def train_repeated(
     """
     console = console or Console(stderr=True)
     check_out(out, resume=resume)
-    children = _children(resolve(recipe, manifest), manifest, find_copies(manifest, console), repetition, split)
+    copies = find_copies(manifest, console)
+    children = _children(resolve(recipe, manifest), manifest, copies, repetition, split)
     first: Path | None = None
     for number, child in enumerate(children, start=1):
         folder = out / child.name
@@ -144,6 +146,8 @@ def train_repeated(
         )
         first = first or run.folder
     summary = summarise(recipe, [(c.name, c.repeat) for c in children], out, folds=repetition.folds)
+    if repetition.folds is None:
+        summary["subsets"] = _subsets(manifest, children, copies, out)
     summary["command"] = command
     write_json(out / "summary.json", summary)
     return summary
@@ -157,6 +161,22 @@ def _series(out: Path, children: Sequence[tuple[str, int]], *, file: str, folds:
     return [
         pool_folds([read_csv(out / name / file) for name, repeat in children if repeat == wanted]) for wanted in repeats
     ]
+
+
+def _subsets(manifest: Manifest, children: Sequence[_Child], copies: Survey, out: Path) -> dict[str, Any]:
+    """Test figures of seeds on one split, on the test images without and with something shared with training."""
+    split = children[0].split
+    test = split.rows(manifest, "test")
+    tables = [read_csv(out / child.name / "predictions.csv") for child in children]
+    place = {manifest.records[i].path: position for position, i in enumerate(test.tolist())}
+    found = {}
+    for overlap in overlaps(manifest, split, copies, test):
+        for name, chosen in overlap.subsets().items():
+            if chosen.any():
+                masks = [np.array([chosen[place[path]] for path in table.paths]) for table in tables]
+                parts = [table.take(np.flatnonzero(mask)) for table, mask in zip(tables, masks, strict=True)]
+                found[name] = aggregate_seeds(parts).to_json()
+    return found
 
 
 def summarise(recipe: Recipe, children: Sequence[tuple[str, int]], out: Path, *, folds: int | None) -> dict[str, Any]:
