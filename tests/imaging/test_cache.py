@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tumorscope.core.errors import ResourceError
 from tumorscope.core.files import read_json, write_json
 from tumorscope.imaging.cache import open_cache
-from tumorscope.imaging.preprocess import Preprocessing
+from tumorscope.imaging.preprocess import Preprocessing, preprocess
 
 PREPROCESSING = Preprocessing(16, 1)
 KEYS = [f"key-{i}" for i in range(700)]
@@ -111,3 +111,19 @@ def test_histograms_sum_to_one_and_bin_rightly(tmp_path: Path) -> None:
     assert table.shape == (700, 32)
     np.testing.assert_allclose(table.sum(axis=1), 1.0)
     assert table[200, 200 // 8] == 1.0
+
+
+def test_the_way_back_to_the_source_is_kept(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 256, (20 + i, 30), dtype=np.uint8) for i in range(3)]
+    preprocessing = Preprocessing(16, 1, fit="pad", trim=True)
+    expected = [preprocess(p, preprocessing)[1] for p in pictures]
+    for built in (True, False):
+        cache = open_cache(["a", "b", "c"], lambda: pictures, preprocessing, root=tmp_path)
+        assert cache.built == built
+        assert [cache.geometry(i) for i in range(3)] == expected
+    damaged = cache.folder / "geometries.f64"
+    damaged.write_bytes(damaged.read_bytes()[:-8] + bytes(8))
+    again = open_cache(["a", "b", "c"], lambda: pictures, preprocessing, root=tmp_path)
+    assert again.built
+    assert again.geometry(2) == expected[2]

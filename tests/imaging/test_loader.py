@@ -67,3 +67,36 @@ def test_a_last_batch_of_one_is_left_out_of_training_only() -> None:
 def test_channels_last() -> None:
     batch = next(iter(make(channels_last=True)))[0]
     assert batch.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_regions_move_with_their_images() -> None:
+    images = np.zeros((5, 1, 32, 32), np.uint8)
+    regions = np.zeros((5, 1, 8, 8), np.uint8)
+    for i in range(5):
+        images[i, 0, 4 * i + 4 : 4 * i + 12, 16:24] = 255
+        regions[i, 0, i + 1 : i + 3, 4:6] = 255
+    spec = AugmentSpec(flip_horizontal=0.5, flip_vertical=0.5, rotate_deg=15)
+    loader = BatchLoader(
+        images,
+        np.zeros(5, np.int64),
+        rows=range(5),
+        batch_size=5,
+        normalisation=Normalisation((0.0,), (1.0,)),
+        augment=spec,
+        regions=regions,
+        shuffle=True,
+        seed=3,
+    )
+    moved = set()
+    for loader.epoch in range(4):
+        ((batch, _, _, masks),) = loader
+        assert masks.shape == (5, 1, 8, 8)
+        small = torch.nn.functional.interpolate(batch, (8, 8), mode="area")
+        overlap = (small * masks).sum() / small.sum().clamp_min(1e-6)
+        assert overlap > 0.7
+        moved.add(masks.numpy().tobytes())
+    assert len(moved) == 4
+
+
+def test_without_regions_a_batch_has_three_parts() -> None:
+    assert {len(batch) for batch in make()} == {3}

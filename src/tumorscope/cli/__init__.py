@@ -239,7 +239,7 @@ def doctor(json_: Json = False) -> None:
 
     api.quiet_threads()
     from tumorscope.core.files import cache_root
-    from tumorscope.training.machine import machine, versions
+    from tumorscope.core.machine import machine, versions
 
     groups = {"versions": versions(), "machine": machine(), "cache": {"folder": str(cache_root())}}
     if json_:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -110,15 +111,21 @@ def draw(spec: AugmentSpec, n: int, generator: torch.Generator) -> AugmentParams
     return AugmentParams(affine, gain, shift, box)
 
 
+def move(images: Tensor, params: AugmentParams, *, outside: Literal["reflection", "zeros"] = "reflection") -> Tensor:
+    """The drawn flips, turns, shifts and zooms alone, on (B, C, H, W) float32 of any size."""
+    if params.affine is None:
+        return images
+    grid = functional.affine_grid(params.affine.to(images.device), list(images.shape), align_corners=False)
+    return functional.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+
+
 def apply(images: Tensor, params: AugmentParams) -> Tensor:
     """Apply drawn parameters to (B, C, H, W) float32 in 0..1; the result stays in 0..1.
 
     Pixels from outside the image are mirrored in, so that no artificial edge tells how far it was turned.
     """
     device = images.device
-    if params.affine is not None:
-        grid = functional.affine_grid(params.affine.to(device), list(images.shape), align_corners=False)
-        images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    images = move(images, params)
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
     if bool((params.gain != 1).any()) or bool((params.shift != 0).any()):
         gain = params.gain.to(device)[:, None, None, None]

@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +21,12 @@ from numpy.typing import NDArray
 from tumorscope.core.errors import ResourceError
 from tumorscope.core.files import cache_root, read_json, sha256_value, write_json
 from tumorscope.core.types import Pixels
-from tumorscope.imaging.preprocess import Preprocessing, preprocess
+from tumorscope.imaging.preprocess import Geometry, Preprocessing, preprocess
 
 BLOCK_IMAGES = 256
 """Images per checksum block."""
+
+GEOMETRY_FIELDS = len(fields(Geometry))
 
 Progress = Callable[[int, int], None]
 
@@ -35,18 +37,25 @@ class PixelCache:
 
     Attributes:
         images: (N, C, S, S) uint8, memory-mapped, read-only.
+        geometries: (N, 6) float64, the fields of each image's `Geometry` in their order.
         preprocessing: What was applied.
         folder: Where it lies.
         built: True if this call decoded the images, False if they were there.
     """
 
     images: NDArray[np.uint8]
+    geometries: NDArray[np.float64]
     preprocessing: Preprocessing
     folder: Path
     built: bool
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def geometry(self, row: int) -> Geometry:
+        """Where the input pixels of image `row` come from."""
+        scale_x, scale_y, offset_x, offset_y, width, height = self.geometries[row].tolist()
+        return Geometry(scale_x, scale_y, offset_x, offset_y, int(width), int(height))
 
     def histograms(self, bins: int = 32) -> NDArray[np.float64]:
         """(N, bins) share of pixels per gray level bin, channels averaged; the shortcut baseline's features."""
@@ -65,16 +74,18 @@ def _map(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     return np.memmap(path, dtype=np.uint8, mode="r", shape=shape)
 
 
-def _open_existing(folder: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
-    """The stored array if it is whole, else None."""
+def _open_existing(folder: Path, preprocessing: Preprocessing, shape: tuple[int, ...]) -> PixelCache | None:
+    """The stored arrays if they are whole, else None."""
     try:
         meta = read_json(folder / "meta.json")
         if tuple(meta["shape"]) != shape:
             return None
         images = _map(folder / "images.u8", shape)
+        geometries = np.fromfile(folder / "geometries.f64", dtype="<f8").reshape(shape[0], GEOMETRY_FIELDS)
+        whole = _checksums(images) == meta["crc32"] and zlib.crc32(geometries.data) == meta["geometries_crc32"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return images if _checksums(images) == meta["crc32"] else None
+    return PixelCache(images, geometries, preprocessing, folder, built=False) if whole else None
 
 
 def open_cache(
@@ -102,9 +113,9 @@ def open_cache(
     name = sha256_value({"keys": list(keys), "preprocessing": preprocessing.sha256})[:24]
     parent = (root or cache_root()) / "pixels"
     folder = parent / name
-    existing = _open_existing(folder, shape) if folder.is_dir() else None
+    existing = _open_existing(folder, preprocessing, shape) if folder.is_dir() else None
     if existing is not None:
-        return PixelCache(existing, preprocessing, folder, built=False)
+        return existing
     parent.mkdir(parents=True, exist_ok=True)
     needed = int(np.prod(shape))
     free = shutil.disk_usage(parent).free
@@ -117,10 +128,13 @@ def open_cache(
     temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=parent))
     try:
         checksums: list[int] = []
+        geometries = np.empty((len(keys), GEOMETRY_FIELDS))
         with (temporary / "images.u8").open("wb") as handle:
             block: list[NDArray[np.uint8]] = []
             for done, image in enumerate(pixels(), start=1):
-                block.append(preprocess(image, preprocessing)[0])
+                prepared, geometry = preprocess(image, preprocessing)
+                block.append(prepared)
+                geometries[done - 1] = astuple(geometry)
                 if len(block) == BLOCK_IMAGES or done == len(keys):
                     data = np.stack(block).tobytes()
                     checksums.append(zlib.crc32(data))
@@ -130,21 +144,23 @@ def open_cache(
                     progress(done, len(keys))
             handle.flush()
             os.fsync(handle.fileno())
-        write_json(temporary / "meta.json", {"shape": shape, "crc32": checksums})
-        _publish(temporary, folder, shape)
+        geometries.astype("<f8").tofile(temporary / "geometries.f64")
+        sums = {"crc32": checksums, "geometries_crc32": zlib.crc32(geometries.data)}
+        write_json(temporary / "meta.json", {"shape": shape, **sums})
+        _publish(temporary, folder, preprocessing, shape)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return PixelCache(_map(folder / "images.u8", shape), preprocessing, folder, built=True)
+    return PixelCache(_map(folder / "images.u8", shape), geometries, preprocessing, folder, built=True)
 
 
-def _publish(temporary: Path, folder: Path, shape: tuple[int, ...]) -> None:
+def _publish(temporary: Path, folder: Path, preprocessing: Preprocessing, shape: tuple[int, ...]) -> None:
     """Move the finished folder into place; a whole one that another process put there first stays."""
     for _ in range(2):
         try:
             temporary.rename(folder)
             return
         except OSError:
-            if _open_existing(folder, shape) is not None:
+            if _open_existing(folder, preprocessing, shape) is not None:
                 return
             shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)

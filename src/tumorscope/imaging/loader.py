@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tumorscope.core.types import Targets
-from tumorscope.imaging.augment import AugmentSpec, apply, draw
+from tumorscope.imaging.augment import AugmentSpec, apply, draw, move
 
 RESIDENT_BYTES = 512 << 20
 """Sets up to this size are kept whole on the device."""
@@ -86,10 +86,13 @@ class Batches(ABC):
         return whole + (rest > (1 if self.shuffle and whole else 0))
 
     @abstractmethod
-    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> Tensor:
-        """What the network takes for the images at `positions` of `rows`; draws from the epoch's generator."""
+    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What the network takes for the images at `positions` of `rows`, first; then what else a batch carries.
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        Random values come from the epoch's generator.
+        """
+
+    def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
         generator = torch.Generator().manual_seed(
             int(np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)[0] >> 1)
         )
@@ -97,9 +100,9 @@ class Batches(ABC):
         order = torch.randperm(n, generator=generator).numpy() if self.shuffle else np.arange(n)
         for batch in range(len(self)):
             positions = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            inputs = self._inputs(positions, generator)
+            inputs, *more = self._inputs(positions, generator)
             rows = torch.from_numpy(self.rows[positions])
-            yield inputs, self._targets[rows].to(self.device), rows
+            yield inputs, self._targets[rows].to(self.device), rows, *more
 
 
 class BatchLoader(Batches):
@@ -110,6 +113,8 @@ class BatchLoader(Batches):
         targets: As for `Batches`, like the other arguments below that are not named here.
         normalisation: Applied last.
         augment: Applied to training batches; None for validation and test.
+        regions: (N, 1, R, R) uint8 masks, 255 inside a region of interest; moved with the images, and handed out as
+            the fourth part of a batch, (B, 1, R, R) float32 in 0..1.
         order: What `Batches` takes: rows, batch_size, shuffle, seed, device, channels_last.
     """
 
@@ -120,11 +125,13 @@ class BatchLoader(Batches):
         *,
         normalisation: Normalisation,
         augment: AugmentSpec | None = None,
+        regions: NDArray[np.uint8] | None = None,
         **order: Any,
     ) -> None:
         super().__init__(targets, **order)
         self.images = images
         self.normalisation = normalisation
+        self.regions = regions
         self.augment = augment if augment is not None and augment.active else None
         self._resident: Tensor | None = None
         if self.rows.size and images[0].size * self.rows.size <= RESIDENT_BYTES:
@@ -139,12 +146,17 @@ class BatchLoader(Batches):
         batch[order] = self.images[rows[order]]
         return torch.from_numpy(batch).to(self.device)
 
-    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, ...]:
         images = to_unit(self._gather(positions))
+        more = []
+        if self.regions is not None:
+            more.append(to_unit(torch.from_numpy(self.regions[self.rows[positions]]).to(self.device)))
         if self.augment is not None:
-            images = apply(images, draw(self.augment, len(positions), generator))
+            drawn = draw(self.augment, len(positions), generator)
+            images = apply(images, drawn)
+            more = [move(region, drawn, outside="zeros") for region in more]
         images = self.normalisation.apply(images)
-        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images, *more
 
     def in_order(self, *, augmented: bool) -> BatchLoader:
         """The same images, not shuffled; with `augmented`, changed at random as this loader does."""

@@ -44,13 +44,13 @@ class ActivationLoader(Batches):
         super().__init__(targets, **order)
         self.views = views
 
-    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> Tensor:
+    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, ...]:
         del generator  # nothing is drawn any more
         batch = self.views[self.epoch % len(self.views)][torch.from_numpy(positions)].to(self.device)
         if batch.ndim == 4:
             batch = batch.permute(0, 3, 1, 2)
             batch = batch if self.channels_last else batch.contiguous()
-        return batch
+        return (batch,)
 
 
 def keep_activations(

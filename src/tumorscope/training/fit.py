@@ -31,6 +31,7 @@ from tumorscope.models.freeze import apply_freeze
 from tumorscope.models.registry import BuiltModel
 from tumorscope.models.trunk import cut
 from tumorscope.training.activations import keep_activations
+from tumorscope.training.attend import Attention
 from tumorscope.training.choosing import better, chosen_by
 from tumorscope.training.losses import Loss
 from tumorscope.training.module import StageModule
@@ -278,6 +279,11 @@ def fit(
         state.frozen[name] = feed.frozen
         if feed.frozen:
             console.print(f"stage {name}: {feed.frozen}", highlight=False, markup=False)
+        attention = None
+        if train.regions is not None:
+            attention = Attention(
+                network, built.cam_layer, classes=classes, positive=positive, weight=recipe.train.attend_weight
+            )
         module = StageModule(
             network,
             forward=feed.forward,
@@ -288,6 +294,7 @@ def fit(
             steps_per_epoch=len(train),
             seed=recipe.train.seed + 1000 * position,
             first_epoch=state.epoch,
+            attention=attention,
         )
         if stored is not None:
             module.optimizer.load_state_dict(stored["optimizer"])
@@ -308,6 +315,8 @@ def fit(
             clip_norm=recipe.train.clip_norm,
         )
         best = keeper.best
+        if attention is not None:
+            attention.close()
     if not best:
         raise DataError(
             f"no epoch gave a finite {recipe.train.monitor}",
@@ -343,7 +352,10 @@ def _feed(
 ) -> _Feed:
     """Images through the whole network, or kept activations of its frozen part through the rest."""
     if stage.trainable == "all":
-        return _Feed(train, val, compiled(network, train.batch_size) if plan.compile else network, "")
+        fast = plan.compile and train.regions is None  # a compiled network does not show its layers
+        return _Feed(train, val, compiled(network, train.batch_size) if fast else network, "")
+    if train.regions is not None:
+        return _Feed(train, val, network, "the frozen part runs every epoch: attend moves regions with the images")
     if not stage.kept_views:
         return _Feed(train, val, network, "the frozen part runs every epoch: views = 0")
     found = cut(network)

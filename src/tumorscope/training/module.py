@@ -16,10 +16,11 @@ from torchmetrics import functional as metrics
 from tumorscope.core.errors import DataError
 from tumorscope.models.freeze import set_training_mode
 from tumorscope.models.outputs import class_logits
+from tumorscope.training.attend import Attention
 from tumorscope.training.losses import Loss
 from tumorscope.training.recipe import Stage
 
-Batch = tuple[Tensor, Tensor, Tensor]
+Batch = tuple[Tensor, ...]
 
 _OPTIMIZERS: Mapping[str, Any] = {
     "adam": torch.optim.Adam,
@@ -100,7 +101,7 @@ class StageModule(L.LightningModule):
         steps_per_epoch: Batches an epoch.
         seed: Root of dropout; every epoch starts from its own value, so that a resumed run draws the same.
         first_epoch: Epochs of this stage done before.
-        clip_norm: Gradient norm limit, or None.
+        attention: Adds to the training loss what lies outside the regions that batches carry.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class StageModule(L.LightningModule):
         steps_per_epoch: int,
         seed: int,
         first_epoch: int = 0,
+        attention: Attention | None = None,
     ) -> None:
         super().__init__()
         self.network = network
@@ -125,6 +127,7 @@ class StageModule(L.LightningModule):
         self.positive = positive
         self.seed = seed
         self.first_epoch = first_epoch
+        self.attention = attention
         self.optimizer = make_optimizer(stage, [p for p in network.parameters() if p.requires_grad])
         self.scheduler = make_scheduler(stage, self.optimizer, steps_per_epoch)
         self.row: dict[str, float] = {}
@@ -154,9 +157,11 @@ class StageModule(L.LightningModule):
         Raises:
             DataError: If the loss is NaN or infinite; nothing can be learned from then on.
         """
-        images, targets, _ = batch
+        images, targets, _, *regions = batch
         logits = self.answer(images).float()
         loss = self.loss(logits, targets)
+        if self.attention is not None and regions:
+            loss = loss + self.attention.term(logits, targets, regions[0])
         value = float(loss.detach())
         if not math.isfinite(value):
             raise DataError(
@@ -183,7 +188,7 @@ class StageModule(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect logits of one batch."""
-        images, targets, _ = batch
+        images, targets, *_ = batch
         self._collected.append((self.answer(images).float().cpu(), targets.cpu()))
 
     def on_validation_epoch_end(self) -> None:

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from tumorscope.core.errors import ResourceError
 from tumorscope.core.files import cache_root, read_json, sha256_value, write_json
+from tumorscope.core.machine import machine
 from tumorscope.training.depthwise import keep_depthwise_fp32
-from tumorscope.training.machine import machine
 
 LOSS_TOLERANCE = 0.05
 """Relative difference of the first loss from fp32; bf16 keeps 8 bits of mantissa, about 0.4% a value."""

@@ -110,6 +110,10 @@ class TrainPart(_Strict):
     control: Literal["none", "permuted-labels"] = Field(
         "none", description="permuted-labels: shuffle the labels of training and validation; must land at chance"
     )
+    attend: Literal["none", "boxes"] = Field(
+        "none", description="boxes: keep the evidence for the true class inside the annotated boxes while training"
+    )
+    attend_weight: float = Field(1.0, gt=0, description="factor of the share of evidence outside the boxes")
     early_stop: EarlyStop | None = None
 
     @model_validator(mode="after")

@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from tumorscope.bundle.bundle import Card, save_bundle
-from tumorscope.bundle.predictor import run_network
+from tumorscope.bundle.network import run_network
 from tumorscope.core.errors import IntegrityError, UsageError
 from tumorscope.core.files import read_json, write_json, write_text
+from tumorscope.core.machine import machine, versions
 from tumorscope.data.copies.survey import Survey, survey
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Split
@@ -31,12 +32,12 @@ from tumorscope.imaging.loader import BatchLoader
 from tumorscope.models.freeze import apply_freeze, trainable_names
 from tumorscope.models.registry import BuiltModel, build_model
 from tumorscope.training.assess import assess, open_ledger, predictions_table
+from tumorscope.training.attend import check_boxes, region_masks
 from tumorscope.training.audited import audit_run
 from tumorscope.training.control import PERMUTED, control_result, taught_targets
 from tumorscope.training.fit import begun_plan, fit, load_checkpoint
 from tumorscope.training.images import write_images
 from tumorscope.training.losses import Loss, make_loss, outputs_needed
-from tumorscope.training.machine import machine, versions
 from tumorscope.training.parts import draw_split, gate
 from tumorscope.training.plan import Plan, choose_plan, threads_set
 from tumorscope.training.plan_words import spelled
@@ -87,7 +88,7 @@ def _plan(
 ) -> Plan:
     """One plan for the whole run, measured with the stage that trains most."""
     heaviest = max((stage.trainable for stage in recipe.stage.values()), key=lambda t: len(trainable_names(built, t)))
-    images, targets, _ = next(iter(loader))
+    images, targets, *_ = next(iter(loader))
     apply_freeze(built, heaviest)
     built.module.train()
     return choose_plan(
@@ -221,11 +222,17 @@ def train(
     }
     augment = recipe.augment.model_dump()
     augment["scale"] = tuple(augment["scale"])
+    regions = None
+    if recipe.train.attend == "boxes":
+        boxed = check_boxes(manifest, rows["train"])
+        regions = region_masks(manifest, cache)
+        console.print(f"attend: boxes on {boxed:,} of {len(rows['train']):,} training images", highlight=False)
     train_loader = BatchLoader(
         cache.images,
         taught,
         rows=rows["train"],
         augment=AugmentSpec(**augment),
+        regions=regions,
         shuffle=True,
         **common,
     )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import platform
 
-import torch
-
 
 def machine() -> dict[str, str]:
     """What this machine is, as far as results and speed depend on it."""
+    import torch
+
     name = platform.processor() or platform.machine()
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as handle:

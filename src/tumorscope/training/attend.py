@@ -1,0 +1,129 @@
+"""Right for the right reasons: a loss that keeps the evidence for the true class inside the annotated boxes.
+
+In: boxes and geometry of the training images, and the activations of the network's last spatial layer while it
+trains. Out: region masks that are moved with the images, and a term added to the loss: the share of the true class's
+Grad-CAM (Selvaraju et al. 2017) that falls outside the boxes. Ross et al. (2017) put the same demand on input
+gradients; on the last spatial layer it costs one backward pass from the logits to that layer, without second
+derivatives, because the channel weights are taken as constants of the step.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from tumorscope.core.errors import UsageError
+from tumorscope.data.manifest import Manifest
+from tumorscope.imaging.cache import PixelCache
+from tumorscope.models.outputs import class_logits
+
+REGION_PX = 56
+"""Side of a region mask: eight times finer than the 7 x 7 maps of common networks at 224 px."""
+
+
+def region_masks(manifest: Manifest, cache: PixelCache) -> NDArray[np.uint8]:
+    """(N, 1, 56, 56) masks of the boxes in the network's input, 255 inside; all zero without a box.
+
+    A mask pixel that a box covers in part counts in full where the box covers its centre, and each box holds one
+    pixel at least.
+    """
+    masks = np.zeros((len(manifest), 1, REGION_PX, REGION_PX), dtype=np.uint8)
+    scale = REGION_PX / cache.preprocessing.size_px
+    for row, record in enumerate(manifest.records):
+        if not record.boxes:
+            continue
+        geometry = cache.geometry(row)
+        width, height = geometry.source_width_px, geometry.source_height_px
+        for box in record.boxes:
+            left, top = geometry.to_input((box.cx - box.w / 2) * width, (box.cy - box.h / 2) * height)
+            right, bottom = geometry.to_input((box.cx + box.w / 2) * width, (box.cy + box.h / 2) * height)
+            columns = _covered(left * scale, right * scale)
+            rows = _covered(top * scale, bottom * scale)
+            masks[row, 0, rows, columns] = 255
+    return masks
+
+
+def _covered(low: float, high: float) -> slice:
+    """Mask pixels whose centres lie between two edges; the nearest one where there is none; none outside."""
+    if high <= 0 or low >= REGION_PX:
+        return slice(0, 0)
+    first, last = round(max(low, 0.0)), round(min(high, float(REGION_PX)))
+    if last <= first:
+        first = min(int((max(low, 0.0) + min(high, float(REGION_PX))) / 2), REGION_PX - 1)
+        last = first + 1
+    return slice(first, last)
+
+
+def check_boxes(manifest: Manifest, rows: NDArray[np.int64]) -> int:
+    """Number of the images at `rows` that have a box; raises UsageError if none has."""
+    boxed = sum(bool(manifest.records[i].boxes) for i in rows.tolist())
+    if not boxed:
+        raise UsageError(
+            'attend = "boxes", but no training image has a box',
+            expected="boxes in label files or in the table",
+            where="[train] attend",
+            fix='leave attend out, or give data with boxes (see "Bring your own data")',
+        )
+    return boxed
+
+
+class Attention:
+    """Watches one layer of a network and says how much of its evidence lies outside the regions.
+
+    Args:
+        network: The network that trains.
+        layer: Name of its last spatial module.
+        classes: Number of classes.
+        positive: Position of the positive class, or None.
+        weight: Factor of the term.
+    """
+
+    def __init__(self, network: nn.Module, layer: str, *, classes: int, positive: int | None, weight: float) -> None:
+        if not layer:
+            raise UsageError(
+                "this network names no spatial layer that heatmaps could be made from",
+                expected="a convolutional network",
+                where="[train] attend",
+                fix="choose another [model] name, or leave attend out",
+            )
+        self.classes = classes
+        self.positive = positive
+        self.weight = weight
+        self._seen: Tensor | None = None
+        self._handle = network.get_submodule(layer).register_forward_hook(self._note)
+
+    def _note(self, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self._seen = output if output.requires_grad and output.ndim == 4 else None
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._handle.remove()
+        self._seen = None
+
+    def term(self, raw: Tensor, targets: Tensor, regions: Tensor) -> Tensor:
+        """The weighted share outside, mean over images with a region; zero where there is nothing to train.
+
+        Args:
+            raw: (B, outputs) float32 output of the forward pass that was just watched.
+            targets: (B,) true classes.
+            regions: (B, 1, R, R) float32 in 0..1.
+        """
+        boxed = regions.flatten(1).amax(dim=1) > 0.5
+        if self._seen is None or not bool(boxed.any()):
+            return raw.sum() * 0
+        activations, self._seen = self._seen, None
+        logits = class_logits(raw, classes=self.classes, positive=self.positive)
+        # the evidence for a class is what raises it against the mean of the others
+        margin = logits - (logits.sum(dim=1, keepdim=True) - logits) / max(self.classes - 1, 1)
+        score = margin.gather(1, targets[:, None]).sum()
+        (gradients,) = torch.autograd.grad(score, activations, retain_graph=True)
+        weights = gradients.float().mean(dim=(2, 3), keepdim=True).detach()
+        heat = (weights * activations.float()).sum(dim=1).relu()[boxed]
+        inside = functional.interpolate(regions[boxed], heat.shape[-2:], mode="area")[:, 0]
+        mass = heat.sum(dim=(1, 2))
+        share = (heat * inside.clamp(0, 1)).sum(dim=(1, 2)) / mass.clamp_min(1e-6)
+        # a map of zeros points nowhere: it is neither rewarded nor punished
+        return self.weight * torch.where(mass > 1e-6, 1 - share, torch.zeros_like(share)).mean()
