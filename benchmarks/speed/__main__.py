@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.speed.works import WORKS, Work
 from tumorscope.core.files import write_json
-from tumorscope.training.machine import machine, versions
+from tumorscope.core.machine import machine, versions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "results" / "performance.md"
