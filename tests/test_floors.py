@@ -21,6 +21,7 @@ FLOORS = {
     "bundle": 3,
     "training": 4,
     "explaining": 4,
+    "predicting": 4,
     "reporting": 5,
     "scale": 5,
     "api": 6,

@@ -1,0 +1,82 @@
+"""One answer a file, in order, at constant memory: read, decode and prepare in threads, predict in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorscope.bundle.predictor import Predictor
+from tumorscope.core.errors import ImageFault
+from tumorscope.core.types import EXCLUSION_REASONS
+from tumorscope.data.sources.scan import threaded
+from tumorscope.evaluation.conformal import Conformal
+from tumorscope.imaging.decode import decode_file
+from tumorscope.imaging.preprocess import preprocess
+
+BATCH = 64
+"""Images in memory at a time, beside those that threads are decoding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a model says of one input.
+
+    Attributes:
+        path: As given.
+        predicted: Most probable class; "" with an error.
+        probs: One calibrated probability a class, in class order; empty with an error.
+        classes: Names in the prediction set, in class order; None where the model has no sets or with an error.
+        error: "" or why there is no answer.
+    """
+
+    path: str
+    predicted: str
+    probs: tuple[float, ...]
+    classes: tuple[str, ...] | None
+    error: str
+
+
+def answers(predictor: Predictor, paths: Iterable[str], *, sets: Conformal | None = None) -> Iterator[Answer]:
+    """An `Answer` for each path, in order; an input that cannot be read becomes one with an error.
+
+    Args:
+        predictor: The model.
+        paths: Files.
+        sets: Prediction sets, if answers are to carry them.
+    """
+    preprocessing = predictor.bundle.card.preprocessing
+
+    def prepared(path: str) -> tuple[str, NDArray[np.uint8] | str]:
+        try:
+            return path, preprocess(decode_file(Path(path)).pixels, preprocessing)[0]
+        except ImageFault as fault:
+            return path, f"{fault.reason}: {EXCLUSION_REASONS[fault.reason]} ({fault.detail})"
+        except FileNotFoundError:
+            return path, "missing-file: there is no such file"
+        except (OSError, ValueError) as error:
+            return path, f"unreadable: {error}"
+
+    stream = threaded(prepared, paths)
+    while batch := list(islice(stream, BATCH)):
+        yield from _batch(predictor, batch, sets)
+
+
+def _batch(
+    predictor: Predictor, batch: list[tuple[str, NDArray[np.uint8] | str]], sets: Conformal | None
+) -> Iterator[Answer]:
+    images = [image for _, image in batch if not isinstance(image, str)]
+    probs = predictor.probs(predictor.logits(np.stack(images))) if images else np.empty((0, 0))
+    members = sets.names(probs) if sets is not None and images else [None] * len(images)
+    names = predictor.bundle.card.classes
+    found = iter(zip(probs, members, strict=True))
+    for path, image in batch:
+        if isinstance(image, str):
+            yield Answer(path, "", (), None, image)
+            continue
+        row, inside = next(found)
+        yield Answer(path, names[int(row.argmax())], tuple(row.tolist()), inside, "")
