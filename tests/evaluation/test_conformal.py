@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tumorscope.core.errors import DataError, UsageError
+from tumorscope.core.errors import UsageError
 from tumorscope.core.types import Probs, Targets
 from tumorscope.evaluation.conformal import describe_sets, fit_conformal, from_json
 from tumorscope.evaluation.predictions import Predictions
@@ -81,5 +81,11 @@ def test_bad_input() -> None:
     probs, targets = _draw(50, np.random.default_rng(5))
     with pytest.raises(UsageError, match="coverage 1"):
         fit_conformal(probs, targets, classes=CLASSES, coverage=1)
-    with pytest.raises(DataError, match="no image of class 'c'"):
-        fit_conformal(probs[targets != 2], targets[targets != 2], classes=CLASSES)
+
+
+def test_a_class_without_validation_images_is_never_ruled_out() -> None:
+    probs, targets = _draw(200, np.random.default_rng(6))
+    fitted = fit_conformal(probs[targets != 2], targets[targets != 2], classes=CLASSES)
+    assert fitted.counts[2] == 0
+    assert fitted.sets(probs)[:, 2].all()
+    assert not fitted.sets(probs)[:, 0].all()

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from tests.scans import class_folders
 from tumorscope.bundle.predictor import Predictor
-from tumorscope.core.errors import DataError, IntegrityError, UsageError
+from tumorscope.core.errors import DataError, IntegrityError, ResourceError, UsageError
 from tumorscope.core.files import read_json
 from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
@@ -48,7 +48,7 @@ def recipe(**changes: Any) -> Recipe:
         "image": {"size_px": 32},
         "augment": {"rotate_deg": 5.0, "contrast": 0.2},
         "model": {"name": "cnn_bn", "dropout": 0.2},
-        "train": {"batch_size": 16, "precision": "fp32", "memory_format": "contiguous"},
+        "train": {"batch_size": 16, "precision": "fp32", "memory_format": "contiguous", "threads": 1, "compile": False},
         "stage": {
             "first": {"epochs": 3, "lr": 3e-3, "optimizer": "adamw", "schedule": "one_cycle"},
             "second": {"epochs": 2, "lr": 1e-3, "trainable": "last:1", "schedule": "plateau"},
@@ -136,7 +136,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(
 
     monkeypatch.setattr(fit_module, "save_checkpoint", killed_after)
     out = tmp_path / "killed"
-    with pytest.raises(MemoryError):
+    with pytest.raises(ResourceError):
         train(recipe(), scans, out=out, command="c", console=QUIET)
     assert not (out / "evaluation.json").exists()
     monkeypatch.setattr(fit_module, "save_checkpoint", save)
@@ -159,7 +159,7 @@ def test_resuming_something_else_is_refused(scans: Manifest, tmp_path: Path, mon
         raise MemoryError
 
     monkeypatch.setattr(fit_module, "save_checkpoint", killed)
-    with pytest.raises(MemoryError):
+    with pytest.raises(ResourceError):
         train(recipe(), scans, out=tmp_path / "a", command="c", console=QUIET)
     with pytest.raises(UsageError, match="not empty"):
         train(recipe(), scans, out=tmp_path / "a", command="c", console=QUIET)

@@ -54,6 +54,7 @@ class Card:
         metrics: Headline figures with intervals, as evaluated.
         hashes: data, split, recipe, code.
         versions: Software the model was trained with.
+        prediction_sets: Limits of prediction sets as `evaluation.conformal` keeps them, from validation; None without.
     """
 
     recipe: str
@@ -69,6 +70,7 @@ class Card:
     metrics: dict[str, Any]
     hashes: dict[str, str]
     versions: dict[str, str]
+    prediction_sets: dict[str, Any] | None = None
 
     @property
     def positive_target(self) -> int | None:
@@ -82,12 +84,14 @@ class Bundle:
 
     Attributes:
         identity: Hash over all that decides its answers.
+        probe: (P, C, S, S) uint8 preprocessed images whose logits were compared on loading.
     """
 
     card: Card
     model: BuiltModel
     folder: Path
     identity: str
+    probe: NDArray[np.uint8]
 
 
 def save_bundle(folder: Path, model: BuiltModel, card: Card, probe: NDArray[np.uint8]) -> str:
@@ -133,6 +137,22 @@ def _run(model: BuiltModel, card: Card, images: NDArray[np.uint8]) -> NDArray[np
     return array
 
 
+def read_card(raw: Mapping[str, Any]) -> Card:
+    """The card from what `asdict` and JSON made of it.
+
+    Raises:
+        ValueError, KeyError, TypeError: If it is no card.
+    """
+    normalisation = raw["normalisation"]
+    values = {
+        **raw,
+        "preprocessing": Preprocessing(**raw["preprocessing"]),
+        "normalisation": Normalisation(tuple(normalisation["mean"]), tuple(normalisation["std"])),
+        "classes": tuple(raw["classes"]),
+    }
+    return Card(**values)
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Load and check a bundle.
 
@@ -159,11 +179,7 @@ def load_bundle(folder: Path) -> Bundle:
                 where=path,
                 fix="use the tumorscope version that made it",
             )
-        raw["preprocessing"] = Preprocessing(**raw["preprocessing"])
-        normalisation = raw["normalisation"]
-        raw["normalisation"] = Normalisation(tuple(normalisation["mean"]), tuple(normalisation["std"]))
-        raw["classes"] = tuple(raw["classes"])
-        card = Card(**raw)
+        card = read_card(raw)
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"card.json cannot be read: {error}", where=path, fix="get the bundle again") from error
     for name, expected in files.items():
@@ -206,7 +222,7 @@ def load_bundle(folder: Path) -> Bundle:
             where=folder / "probe.npz",
             fix=f"use the versions of the card: torch {card.versions.get('torch')}, timm {card.versions.get('timm')}",
         )
-    return Bundle(card=card, model=model, folder=folder, identity=identity)
+    return Bundle(card=card, model=model, folder=folder, identity=identity, probe=images)
 
 
 def card_text(card: Card) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorscope.core.errors import DataError, UsageError
+from tumorscope.core.errors import UsageError
 from tumorscope.core.types import Probs, Targets
 from tumorscope.evaluation.intervals import as_json, proportion
 from tumorscope.evaluation.predictions import Predictions
@@ -75,7 +75,7 @@ def from_json(content: Mapping[str, Any], classes: tuple[str, ...]) -> Conformal
 
 
 def fit_conformal(probs: Probs, targets: Targets, *, classes: tuple[str, ...], coverage: float = COVERAGE) -> Conformal:
-    """Limits from validation.
+    """Limits from validation; a class with too few images there is never ruled out.
 
     Args:
         probs: (n, C) calibrated probabilities of validation images.
@@ -85,19 +85,12 @@ def fit_conformal(probs: Probs, targets: Targets, *, classes: tuple[str, ...], c
 
     Raises:
         UsageError: If the coverage is not between 0 and 1.
-        DataError: If a class has no validation image.
     """
     if not 0 < coverage < 1:
         raise UsageError(f"coverage {coverage}", expected="above 0 and below 1", fix="0.9 is usual")
     limits, counts = [], []
-    for target, name in enumerate(classes):
+    for target in range(len(classes)):
         own = np.sort(probs[targets == target, target])
-        if not own.size:
-            raise DataError(
-                f"validation has no image of class {name!r}",
-                expected="every class",
-                fix="make the split again, stratified by class",
-            )
         # of n + 1 exchangeable images the new one is among the k lowest with probability k / (n + 1)
         # (a hair is added because 10 * (1 - 0.9) is a little less than 1)
         below = math.floor((own.size + 1) * (1 - coverage) + 1e-9)

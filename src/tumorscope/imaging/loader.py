@@ -22,7 +22,14 @@ from tumorscope.core.types import Targets
 from tumorscope.imaging.augment import AugmentSpec, apply, draw, move
 
 RESIDENT_BYTES = 512 << 20
-"""Sets up to this size are kept whole on the device."""
+"""Sets up to this size are kept whole in memory; larger ones are read from the cache file batch by batch."""
+
+
+def resident_bytes(device: torch.device) -> int:
+    """How large a set is kept whole on a device: half of what is free on an accelerator."""
+    if device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0] // 2)
+    return RESIDENT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +141,7 @@ class BatchLoader(Batches):
         self.regions = regions
         self.augment = augment if augment is not None and augment.active else None
         self._resident: Tensor | None = None
-        if self.rows.size and images[0].size * self.rows.size <= RESIDENT_BYTES:
+        if self.rows.size and images[0].size * self.rows.size <= resident_bytes(self.device):
             self._resident = torch.from_numpy(np.ascontiguousarray(images[self.rows])).to(self.device)
 
     def _gather(self, positions: NDArray[np.int64]) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorscope.bundle.predictor import Predictor
+from tumorscope.bundle.predictor import Answers
 from tumorscope.core.errors import ImageFault
 from tumorscope.core.types import EXCLUSION_REASONS
 from tumorscope.data.sources.scan import threaded
@@ -41,7 +41,7 @@ class Answer:
     error: str
 
 
-def answers(predictor: Predictor, paths: Iterable[str], *, sets: Conformal | None = None) -> Iterator[Answer]:
+def answers(predictor: Answers, paths: Iterable[str], *, sets: Conformal | None = None) -> Iterator[Answer]:
     """An `Answer` for each path, in order; an input that cannot be read becomes one with an error.
 
     Args:
@@ -49,7 +49,7 @@ def answers(predictor: Predictor, paths: Iterable[str], *, sets: Conformal | Non
         paths: Files.
         sets: Prediction sets, if answers are to carry them.
     """
-    preprocessing = predictor.bundle.card.preprocessing
+    preprocessing = predictor.card.preprocessing
 
     def prepared(path: str) -> tuple[str, NDArray[np.uint8] | str]:
         try:
@@ -67,12 +67,12 @@ def answers(predictor: Predictor, paths: Iterable[str], *, sets: Conformal | Non
 
 
 def _batch(
-    predictor: Predictor, batch: list[tuple[str, NDArray[np.uint8] | str]], sets: Conformal | None
+    predictor: Answers, batch: list[tuple[str, NDArray[np.uint8] | str]], sets: Conformal | None
 ) -> Iterator[Answer]:
     images = [image for _, image in batch if not isinstance(image, str)]
     probs = predictor.probs(predictor.logits(np.stack(images))) if images else np.empty((0, 0))
     members = sets.names(probs) if sets is not None and images else [None] * len(images)
-    names = predictor.bundle.card.classes
+    names = predictor.card.classes
     found = iter(zip(probs, members, strict=True))
     for path, image in batch:
         if isinstance(image, str):

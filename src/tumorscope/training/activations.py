@@ -21,7 +21,7 @@ from torch import Tensor
 from tumorscope.core.errors import ResourceError
 from tumorscope.core.files import cache_root
 from tumorscope.core.types import Targets
-from tumorscope.imaging.loader import Batches, BatchLoader
+from tumorscope.imaging.loader import Batches, BatchLoader, resident_bytes
 from tumorscope.models.trunk import CutNetwork, trunk_of
 from tumorscope.training.plan import Plan
 
@@ -46,7 +46,8 @@ class ActivationLoader(Batches):
 
     def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, ...]:
         del generator  # nothing is drawn any more
-        batch = self.views[self.epoch % len(self.views)][torch.from_numpy(positions)].to(self.device)
+        batch = self.views[self.epoch % len(self.views)][torch.from_numpy(positions).to(self.views.device)]
+        batch = batch.to(self.device)
         if batch.ndim == 4:
             batch = batch.permute(0, 3, 1, 2)
             batch = batch if self.channels_last else batch.contiguous()
@@ -80,8 +81,8 @@ def keep_activations(
             if found.ndim == 4:
                 found = found.permute(0, 2, 3, 1)
             if kept is None:
-                kept = _room((views, n, *found.shape[1:]), found.dtype)
-            kept[view, done : done + len(rows)] = found.cpu()
+                kept = _room((views, n, *found.shape[1:]), found.dtype, loader.device)
+            kept[view, done : done + len(rows)] = found.to(kept.device)
             done += len(rows)
             if progress is not None:
                 progress(view * n + done, views * n)
@@ -99,9 +100,11 @@ def keep_activations(
     )
 
 
-def _room(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """An empty tensor in memory, or in a nameless file if it is large."""
+def _room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """An empty tensor on an accelerator where half of its free memory holds it, in memory, or in a nameless file."""
     needed = int(np.prod(shape)) * dtype.itemsize
+    if device.type == "cuda" and needed <= resident_bytes(device):
+        return torch.empty(shape, dtype=dtype, device=device)
     if needed <= MEMORY_BYTES:
         return torch.empty(shape, dtype=dtype)
     parent = cache_root()

@@ -22,6 +22,7 @@ from tumorscope.data.copies.survey import Survey
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Split
 from tumorscope.evaluation.baselines import histogram_baseline
+from tumorscope.evaluation.conformal import Conformal, describe_sets
 from tumorscope.evaluation.evaluation import evaluate
 from tumorscope.evaluation.operating import OperatingPoint
 from tumorscope.evaluation.predictions import Predictions
@@ -87,6 +88,7 @@ def assess(
     rows: Rows,
     histograms: NDArray[np.float64],
     operating_point: OperatingPoint | None,
+    sets: Conformal,
     temperature: float,
     provenance: dict[str, Any],
     out: Path,
@@ -101,6 +103,7 @@ def assess(
         rows: Positions of train, val and test in the manifest.
         histograms: (N, bins) intensity histograms of all images.
         operating_point: Chosen on validation, or None.
+        sets: Limits of prediction sets, from validation.
         temperature: Fitted on validation.
         provenance: Hashes, versions, machine, command.
         out: Run folder.
@@ -129,6 +132,7 @@ def assess(
         provenance=provenance,
         data_warnings=[*warnings, *(one.warning() for one in found)],
     ).to_json()
+    evaluation["prediction_sets"] = describe_sets(sets, predictions)
     predictions.write_csv(out / "predictions.csv")
     write_json(out / "evaluation.json", evaluation)
     write_samples(manifest, predictions, rows["test"], out)

@@ -24,6 +24,7 @@ from tumorscope.data.copies.survey import survey
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Split
 from tumorscope.data.splitting import groups_of
+from tumorscope.evaluation.conformal import describe_sets, from_json
 from tumorscope.evaluation.evaluation import evaluate
 from tumorscope.evaluation.operating import OperatingPoint
 from tumorscope.imaging.cache import open_cache
@@ -170,6 +171,9 @@ def evaluate_on(
             "part": part,
         },
     ).to_json()
+    if card.prediction_sets is not None:
+        sets = from_json(card.prediction_sets, card.classes)
+        evaluation["prediction_sets"] = describe_sets(sets, predictions)
     predictions.write_csv(folder / "predictions.csv")
     write_json(folder / "evaluation.json", evaluation)
     write_json(folder / "data.json", manifest.describe())

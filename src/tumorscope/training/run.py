@@ -21,10 +21,12 @@ from tumorscope.bundle.network import run_network
 from tumorscope.core.errors import IntegrityError, UsageError
 from tumorscope.core.files import read_json, write_json, write_text
 from tumorscope.core.machine import machine, versions
+from tumorscope.core.memory import memory_explained
 from tumorscope.data.copies.survey import Survey, survey
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Split
 from tumorscope.evaluation.calibration import apply_temperature, fit_temperature
+from tumorscope.evaluation.conformal import fit_conformal
 from tumorscope.evaluation.operating import choose_operating_point
 from tumorscope.imaging.augment import AugmentSpec
 from tumorscope.imaging.cache import PixelCache, open_cache
@@ -251,7 +253,11 @@ def train(
     console.print(f"plan: {plan.line()}  ({plan.reason})", highlight=False, markup=False)
     decided = with_plan(recipe, plan, taught[rows["train"]], positive)
     write_text(out / "recipe.resolved.toml", to_toml(decided))
-    with threads_set(plan.threads):
+    fits = memory_explained(
+        f"a training batch of {recipe.train.batch_size} images of {recipe.image.size_px} px",
+        fix=f"lower train.batch_size or image.size_px, or free memory; --resume goes on from the last epoch of {out}",
+    )
+    with threads_set(plan.threads), fits:
         result = fit(
             recipe,
             built,
@@ -291,6 +297,7 @@ def train(
     )
     validation.write_csv(out / "predictions-val.csv")
     point = None if manifest.positive is None else choose_operating_point(validation)
+    sets = fit_conformal(validation.probs, validation.targets, classes=manifest.classes)
     card = Card(
         recipe=recipe.name,
         title=recipe.title,
@@ -305,6 +312,7 @@ def train(
         metrics={},
         hashes=dict(hashes),
         versions=versions(),
+        prediction_sets=sets.to_json(),
     )
     probe = np.array(cache.images[rows["val"][:PROBE_IMAGES]])
     hashes["bundle"] = save_bundle(out / "bundle", built, card, probe)
@@ -334,6 +342,7 @@ def train(
         rows=rows,
         histograms=cache.histograms(),
         operating_point=point,
+        sets=sets,
         temperature=temperature,
         provenance=provenance,
         out=out,

@@ -1,0 +1,193 @@
+"""Every way to make a heatmap, in one registry that the command line, the score and the contract test read.
+
+In: a built model, images and the class asked about for each. Out: (n, S, S) heat, zero or more, on the model's
+input. Heat shows what influences the answer; whether that is where the lesion is, is for the score to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tumorscope.core.errors import DataError, UsageError
+from tumorscope.core.types import Targets
+from tumorscope.explaining.asking import Progress
+from tumorscope.explaining.attention import attention_applies, attention_gradients
+from tumorscope.explaining.attributions import integrated_gradients, occlusion
+from tumorscope.explaining.cams import cam_applies, grad_cam, layer_cam
+from tumorscope.imaging.loader import to_unit
+from tumorscope.models.registry import BuiltModel
+
+
+class HeatFunction(Protocol):
+    """What each method is called with."""
+
+    def __call__(
+        self,
+        built: BuiltModel,
+        images: Tensor,
+        *,
+        targets: Tensor,
+        classes: int,
+        positive: int | None,
+        progress: Progress | None = None,
+    ) -> Tensor:
+        """Heat of a batch; the network is left as it was.
+
+        Args:
+            built: The model, in any mode.
+            images: (B, C, S, S) float32, normalised.
+            targets: (B,) int64 class positions to explain.
+            classes: Number of classes.
+            positive: Position of the positive class, or None.
+            progress: Called with (done, total) in passes of one image through the network.
+
+        Returns:
+            (B, S, S) float32 on the network's device, zero or more, in the method's own unit.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One way to make heat.
+
+    Attributes:
+        name: Key in `METHODS`.
+        title: For people.
+        source: Author and year.
+        applies: Why it cannot be used with a model, or None.
+        heat: The method itself.
+    """
+
+    name: str
+    title: str
+    source: str
+    applies: Callable[[BuiltModel], str | None]
+    heat: HeatFunction
+
+
+def _always(_built: BuiltModel) -> str | None:
+    return None
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {
+        method.name: method
+        for method in (
+            Method("grad-cam", "Grad-CAM", "Selvaraju et al. 2017", cam_applies, grad_cam),
+            Method("layer-cam", "Layer-CAM", "Jiang et al. 2021", cam_applies, layer_cam),
+            Method(
+                "attention-gradients",
+                "attention times gradients",
+                "Chefer, Gur and Wolf 2021",
+                attention_applies,
+                attention_gradients,
+            ),
+            Method(
+                "integrated-gradients",
+                "Integrated Gradients",
+                "Sundararajan, Taly and Yan 2017",
+                _always,
+                integrated_gradients,
+            ),
+            Method("occlusion", "occlusion", "Zeiler and Fergus 2014", _always, occlusion),
+        )
+    }
+)
+
+
+def method_named(name: str, built: BuiltModel) -> Method:
+    """The method, checked to work with the model.
+
+    Raises:
+        UsageError: For an unknown name, or a method that does not apply.
+    """
+    if name not in METHODS:
+        raise UsageError(
+            f"no heatmap method is called {name!r}",
+            expected=f"one of {', '.join(METHODS)}",
+            where="--method",
+            fix="choose one of these",
+        )
+    reason = METHODS[name].applies(built)
+    if reason is not None:
+        usable = [other for other, method in METHODS.items() if method.applies(built) is None]
+        raise UsageError(
+            f"{METHODS[name].title} cannot be used with this network: {reason}",
+            expected=f"one of {', '.join(usable)}",
+            where="--method",
+            fix=f"use {usable[0]}",
+        )
+    return METHODS[name]
+
+
+def heatmaps(
+    built: BuiltModel,
+    images: NDArray[np.uint8],
+    *,
+    method: str,
+    targets: Targets,
+    classes: int,
+    positive: int | None,
+    batch_size: int = 16,
+    progress: Progress | None = None,
+) -> NDArray[np.float32]:
+    """Heat of preprocessed images.
+
+    Args:
+        built: The model.
+        images: (n, C, S, S) uint8, as `preprocess` gives them.
+        method: Key of `METHODS`.
+        targets: (n,) class positions to explain.
+        classes: Number of classes.
+        positive: Position of the positive class, or None.
+        batch_size: Images at a time.
+        progress: Called with (done, total) in images, in fractions rounded down for slow methods.
+
+    Returns:
+        (n, S, S) float32, zero or more.
+
+    Raises:
+        UsageError: For an unknown method or one that does not apply.
+        DataError: If heat is not finite, as with weights that overflow.
+    """
+    chosen = method_named(method, built)
+    total, side = len(images), images.shape[-1]
+    heat = np.zeros((total, side, side), dtype=np.float32)
+    for start in range(0, total, batch_size):
+        rows = slice(start, min(start + batch_size, total))
+        batch = built.normalisation.apply(to_unit(torch.from_numpy(np.array(images[rows]))))
+        found = chosen.heat(
+            built,
+            batch,
+            targets=torch.from_numpy(np.array(targets[rows], dtype=np.int64)),
+            classes=classes,
+            positive=positive,
+            progress=_within(progress, rows, total),
+        )
+        heat[rows] = found.cpu().numpy()
+    if not np.isfinite(heat).all():
+        bad = int((~np.isfinite(heat).all(axis=(1, 2))).sum())
+        raise DataError(
+            f"the heat of {bad} of {total} images is not finite",
+            expected="finite activations and gradients",
+            where=chosen.title,
+            fix="check the model's weights for overflow",
+        )
+    return heat
+
+
+def _within(progress: Progress | None, rows: slice, total: int) -> Progress | None:
+    """Progress of one batch as progress in images of the whole."""
+    if progress is None:
+        return None
+    report, start, stop = progress, int(rows.start), int(rows.stop)
+    return lambda done, work: report(start + (stop - start) * done // max(work, 1), total)
