@@ -12,9 +12,38 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from tumorscope.api import audit, compare, datasets, evaluate, leak_price, load, report, split, train
+    from tumorscope.api import (
+        audit,
+        card,
+        compare,
+        datasets,
+        evaluate,
+        export,
+        leak_price,
+        load,
+        package,
+        predict,
+        report,
+        split,
+        train,
+    )
 
-__all__ = ["__version__", "audit", "compare", "datasets", "evaluate", "leak_price", "load", "report", "split", "train"]
+__all__ = [
+    "__version__",
+    "audit",
+    "card",
+    "compare",
+    "datasets",
+    "evaluate",
+    "export",
+    "leak_price",
+    "load",
+    "package",
+    "predict",
+    "report",
+    "split",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

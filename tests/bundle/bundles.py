@@ -17,7 +17,7 @@ from tumorscope.models.registry import build_model
 
 # 80 px end in 5 x 5, which adaptive pooling to 4 x 4 does not divide
 GRAY: dict[str, Any] = {"name": "cnn_bn", "outputs": 1, "channels": 1, "size_px": 80, "dropout": 0.2, "options": {}}
-COLOUR: dict[str, Any] = {"name": "resnet18", "outputs": 3, "channels": 3, "size_px": 64, "dropout": 0.0, "options": {}}
+COLOUR: dict[str, Any] = {**GRAY, "name": "test_resnet", "outputs": 3, "channels": 3, "size_px": 64}
 
 
 def save(folder: Path, architecture: dict[str, Any], *, fit: Fit = "squash", trim: bool = False) -> Path:

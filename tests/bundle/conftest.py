@@ -8,6 +8,9 @@ import torch
 
 from tests.bundle.bundles import COLOUR, GRAY, save
 from tumorscope.bundle.bundle import Bundle, load_bundle
+from tumorscope.bundle.export import ExportFormat, export_bundle
+
+KINDS: tuple[ExportFormat, ...] = ("onnx", "openvino")
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +27,17 @@ def colour(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     found: Bundle = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture(scope="session")
+def exports(gray: Bundle, colour: Bundle, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """Folders by bundle and kind; a test that changes one copies it."""
+    root = tmp_path_factory.mktemp("exports")
+    return {
+        (name, kind): export_bundle(bundle.folder, root / f"{name}-{kind}", kind=kind)
+        for name, bundle in (("gray", gray), ("colour", colour))
+        for kind in KINDS
+    }
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.bundle.bundles import GRAY, save
 from tests.scans import scan
 from tumorscope.bundle.backends import TOLERANCE
 from tumorscope.bundle.bundle import Bundle
-from tumorscope.bundle.export import export_bundle
+from tumorscope.bundle.extras import import_onnx
 from tumorscope.bundle.predictor import Predictor
 from tumorscope.imaging.decode import decode_file
 
+Exports = dict[tuple[str, str], Path]
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "predict_onnx.py"
 
 
@@ -42,10 +42,13 @@ def picture(folder: Path, kind: str) -> Path:
 
 
 @pytest.mark.parametrize("kind", ["gray.png", "colour.jpg"])
-def test_the_example_answers_like_the_predictor(bundle: Bundle, tmp_path: Path, kind: str) -> None:
-    folder = export_bundle(bundle.folder, tmp_path / "export")
+@pytest.mark.parametrize("name", ["gray", "colour"])
+def test_the_example_answers_like_the_predictor(
+    exports: Exports, tmp_path: Path, name: str, kind: str, request: pytest.FixtureRequest
+) -> None:
+    bundle: Bundle = request.getfixturevalue(name)
     image = picture(tmp_path, kind)
-    done = run(folder / "model.onnx", image)
+    done = run(exports[name, "onnx"] / "model.onnx", image)
     assert (done.returncode, done.stderr) == (0, "")
     answer = json.loads(done.stdout)
     (expected,) = Predictor.load(bundle.folder).predict([decode_file(image).pixels])
@@ -54,10 +57,14 @@ def test_the_example_answers_like_the_predictor(bundle: Bundle, tmp_path: Path, 
 
 
 @pytest.mark.parametrize(("fit", "trim"), [("pad", False), ("squash", True)])
-def test_other_ways_of_fitting_are_refused(tmp_path: Path, fit: str, trim: bool) -> None:
-    bundle = save(tmp_path / "bundle", GRAY, fit="pad" if fit == "pad" else "squash", trim=trim)
-    folder = export_bundle(bundle, tmp_path / "export")
-    done = run(folder / "model.onnx", picture(tmp_path, "gray.png"))
+def test_other_ways_of_fitting_are_refused(exports: Exports, tmp_path: Path, fit: str, trim: bool) -> None:
+    onnx = import_onnx()
+    model = onnx.load(str(exports["gray", "onnx"] / "model.onnx"))
+    for prop in model.metadata_props:
+        if prop.key == "preprocessing":
+            prop.value = json.dumps({**json.loads(prop.value), "fit": fit, "trim": trim})
+    onnx.save(model, str(tmp_path / "model.onnx"))
+    done = run(tmp_path / "model.onnx", picture(tmp_path, "gray.png"))
     assert done.returncode == 1
     assert done.stderr.startswith(f"this example covers fit squash without trim, not fit {fit}, trim {trim}")
 

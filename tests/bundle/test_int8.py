@@ -16,11 +16,11 @@ from tumorscope.core.errors import UsageError
 from tumorscope.core.files import read_json
 
 
-def test_int8_files_are_smaller_and_run(colour: Bundle, tmp_path: Path) -> None:
+def test_int8_files_are_smaller_and_run(colour: Bundle, exports: dict[tuple[str, str], Path], tmp_path: Path) -> None:
     images = scans(colour.card.preprocessing, n=20)
-    plain = load_export(export_bundle(colour.folder, tmp_path / "plain"))
+    plain = load_export(exports["colour", "onnx"])
     small = load_export(export_bundle(colour.folder, tmp_path / "small", calibration=images))
-    sizes = [(tmp_path / name / "model.onnx").stat().st_size for name in ("small", "plain")]
+    sizes = [(e.folder / "model.onnx").stat().st_size for e in (small, plain)]
     assert sizes[0] < 0.35 * sizes[1]
     nodes = import_onnx().load(str(tmp_path / "small" / "model.onnx")).graph.node
     assert sum(node.op_type == "QuantizeLinear" for node in nodes) > 10

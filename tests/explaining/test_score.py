@@ -21,15 +21,15 @@ CONTROLS = ("uniform", "centre", "edges", "mean-box")
 
 @cache
 def _scored() -> dict[str, Any]:
-    built, rows = spot_model(), spots(40, seed=3)
+    built, rows = spot_model(), spots(24, seed=3)
     return score(
         built,
         rows,
         probs=probs_of(built, rows.images),
-        codes=np.arange(40, dtype=np.int64) // 2,
+        codes=np.arange(24, dtype=np.int64) // 2,
         classes=CLASSES,
         positive=None,
-        val=spots(12, seed=4),
+        val=spots(8, seed=4),
         train_boxes=spots(30, seed=5).boxes,
         other_models={"shuffled": randomised(built, groups=1, seed=8)},
     )
@@ -41,12 +41,12 @@ def test_the_account_is_json_and_complete() -> None:
     expected = [*METHODS, *(f"{m}@{o}" for m in METHODS for o in ("random-weights", "shuffled")), *CONTROLS]
     assert sorted(found["sources"]) == sorted(expected)
     assert list(found["not_applicable"]) == ["attention-gradients"]
-    assert (found["n"], found["with_boxes"], found["searched"]) == (40, 40, 40)
+    assert (found["n"], found["with_boxes"], found["searched"]) == (24, 24, 24)
     assert found["lesion_classes"] == list(CLASSES)
     for row in found["sources"].values():
         assert set(row["overall"]) == set(found["measures"])
-        assert [row["per_class"][c]["n"] for c in CLASSES] == [20, 20]
-        assert row["thresholds"]["chosen_on"] == 12
+        assert [row["per_class"][c]["n"] for c in CLASSES] == [12, 12]
+        assert row["thresholds"]["chosen_on"] == 8
         for estimate in row["overall"].values():
             assert estimate["low"] <= estimate["value"] <= estimate["high"]
     for method in METHODS:
@@ -91,7 +91,7 @@ def test_two_equal_sources_are_not_better() -> None:
 def test_a_blind_model_resembles_the_trained_one_less_and_less() -> None:
     for steps in _scored()["cascade"].values():
         assert [s["groups"] for s in steps] == [1, 2]
-        assert all(s["n"] == 32 for s in steps)
+        assert all(s["n"] == 24 for s in steps)
         assert steps[-1]["similarity"]["value"] < 0.9
 
 

@@ -41,6 +41,8 @@ TOLERANCE = 1e-4
 BATCH_IMAGES = 64
 """Images computed at a time, whatever the caller hands over."""
 NOISE_IMAGES = 4
+PACKAGES = ("onnx", "onnxscript", "onnxruntime", "openvino")
+"""All that the extra `export` brings."""
 
 
 class Backend(ABC):
@@ -286,7 +288,7 @@ def check_images(bundle: Bundle) -> NDArray[np.uint8]:
 def package_versions() -> dict[str, str]:
     """Versions of everything a backend may run on; "missing" for what is not installed."""
     found = {"torch": str(torch.__version__)}
-    for package in sorted({package for spec in BACKENDS.values() for package in spec.packages}):
+    for package in PACKAGES:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

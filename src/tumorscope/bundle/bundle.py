@@ -77,6 +77,10 @@ class Card:
         """Position of the positive class, or None."""
         return None if self.positive is None else self.classes.index(self.positive)
 
+    def to_json(self) -> dict[str, Any]:
+        """Every field; what came later than the first format is left out where it is not there."""
+        return {k: v for k, v in asdict(self).items() if k != "prediction_sets" or v is not None}
+
 
 @dataclass(frozen=True)
 class Bundle:
@@ -119,12 +123,12 @@ def save_bundle(folder: Path, model: BuiltModel, card: Card, probe: NDArray[np.u
     write_text(folder / "README.md", card_text(card))
     files = {name: sha256_file(folder / name) for name in ("model.safetensors", "probe.npz", "README.md")}
     identity = _identity(card, files)
-    write_json(folder / "card.json", {"format": FORMAT, "identity": identity, "files": files, **asdict(card)})
+    write_json(folder / "card.json", {"format": FORMAT, "identity": identity, "files": files, **card.to_json()})
     return identity
 
 
 def _identity(card: Card, files: Mapping[str, str]) -> str:
-    deciding = {k: v for k, v in asdict(card).items() if k != "metrics"}
+    deciding = {k: v for k, v in card.to_json().items() if k != "metrics"}
     return sha256_value({**deciding, "files": [files["model.safetensors"], files["probe.npz"]]})
 
 
@@ -138,7 +142,7 @@ def _run(model: BuiltModel, card: Card, images: NDArray[np.uint8]) -> NDArray[np
 
 
 def read_card(raw: Mapping[str, Any]) -> Card:
-    """The card from what `asdict` and JSON made of it.
+    """The card from what `Card.to_json` gave.
 
     Raises:
         ValueError, KeyError, TypeError: If it is no card.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -103,7 +102,7 @@ def export_bundle(
             "outputs": {name: {"shape": ["N", len(bundle.card.classes)], "dtype": "float32"} for name in OUTPUTS},
             "parity": parity,
             "files": {name: sha256_file(out / name) for name in names},
-            "card": asdict(bundle.card),
+            "card": bundle.card.to_json(),
         },
     )
     for old in replaced - set(names):

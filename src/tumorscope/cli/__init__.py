@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tumorscope import __version__
-from tumorscope.cli import audits, claims, datasets, recipes
+from tumorscope.cli import audits, claims, datasets, models, recipes
 from tumorscope.cli.audits import Policy
 from tumorscope.cli.common import Data, Json, Out, PlanWords, Sets, estimate_text, load_data, say_json, stderr
 from tumorscope.commands import rebuild_command
@@ -33,6 +33,10 @@ app.command()(audits.audit)
 app.command()(audits.split)
 app.command("leak-price")(audits.leak_price)
 app.command()(claims.claim)
+app.command()(models.predict)
+app.command()(models.package)
+app.command()(models.card)
+app.command()(models.export)
 
 
 class Control(enum.StrEnum):

@@ -1,39 +1,22 @@
-"""The Python way in: each function is one verb of the command line, with paths and plain values.
-
-`import tumorscope as ts; data = ts.load("scans/"); run = ts.train("demo", data, out="runs/a1")`
-"""
+"""Runs: train them, evaluate and compare them, render their pages."""
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tumorscope.commands import PathLike, audit_command, leak_price_command, rebuild_command
+from tumorscope.api.common import manifest_of, quiet_threads
+from tumorscope.commands import PathLike, leak_price_command, rebuild_command
 from tumorscope.core.errors import UsageError
-from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tumorscope.auditing.audit import Audit
     from tumorscope.data.split import Split
-    from tumorscope.data.splitting import Rules
     from tumorscope.evaluation.comparison import Comparison
-
-__all__ = ["audit", "compare", "datasets", "evaluate", "leak_price", "load", "report", "split", "train"]
-
-
-def quiet_threads() -> None:
-    """Let idle worker threads sleep instead of spin; must run before torch is imported."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-
-
-def _manifest(data: Manifest | PathLike, progress: Callable[[int, int], None] | None = None) -> Manifest:
-    return data if isinstance(data, Manifest) else load(str(data), progress=progress)
 
 
 def train(
@@ -84,7 +67,7 @@ def train(
     from tumorscope.training.run import train as train_one
 
     checked = load_recipe(recipe, overrides)
-    manifest = _manifest(data)
+    manifest = manifest_of(data)
     repetition = Repetition(seeds=seeds, folds=folds, repeats=repeats)
     given: Split | None = None if split is None else load_split(Path(split), manifest)
     folder = Path(out)
@@ -109,53 +92,6 @@ def train(
         render_report(folder / child["name"])
     render_summary(folder)
     return folder
-
-
-def audit(
-    data: Manifest | PathLike,
-    *,
-    out: PathLike | None = None,
-    split: PathLike | None = None,
-    command: str | None = None,
-    console: Console | None = None,
-) -> Audit:
-    """Look for copies, shortcuts, doubtful labels and faulty files.
-
-    Args:
-        data: What `load` gives, or what it takes.
-        out: Folder for `audit.json`, `pairs.csv` and `audit.html`; nothing is written by default.
-        split: Split file whose parts are checked; the data's own parts by default.
-        command: What the page gives as the command that makes it again.
-        console: Where progress goes; nowhere by default.
-
-    Returns:
-        What was found; `print` shows the findings.
-
-    Raises:
-        UsageError: If `out` is a file.
-        DataError: If nothing is usable.
-        IntegrityError: If the split file belongs to other data.
-    """
-    quiet_threads()
-    from rich.console import Console as Screen
-
-    from tumorscope.auditing.audit import audit as look
-    from tumorscope.core.screen import stages
-    from tumorscope.data.copies.survey import survey
-    from tumorscope.data.split import load_split
-    from tumorscope.reporting.audit_page import render_audit
-
-    manifest = _manifest(data)
-    parts = None if split is None else load_split(Path(split), manifest).assignment
-    if out is not None and Path(out).exists() and not Path(out).is_dir():
-        raise UsageError("--out names a file", expected="a folder", where=Path(out), fix="choose another name")
-    with stages(console or Screen(quiet=True)) as progress:
-        found = look(manifest, survey(manifest, progress=progress), parts=parts, progress=progress)
-        if out is not None:
-            source = str(data.root) if isinstance(data, Manifest) else str(data)
-            content = found.write(Path(out), command=command or audit_command(source, split))
-            render_audit(content, found.pairs, manifest.pixels, out=Path(out), progress=progress)
-    return found
 
 
 def leak_price(
@@ -195,7 +131,7 @@ def leak_price(
     from tumorscope.training.recipe import load_recipe
 
     checked = load_recipe(recipe, overrides)
-    manifest = _manifest(data)
+    manifest = manifest_of(data)
     if command is None:
         command = leak_price_command(recipe, str(manifest.root), overrides, seeds)
     folder = Path(out)
@@ -204,42 +140,6 @@ def leak_price(
         render_report(run.parent)
     render_leak_price(folder)
     return content
-
-
-def split(
-    data: Manifest | PathLike,
-    *,
-    seed: int = 0,
-    rules: Rules | None = None,
-    folds: int | None = None,
-    console: Console | None = None,
-) -> tuple[Split, ...]:
-    """Splits that copies and patients never cross: one, or one a fold.
-
-    Args:
-        data: What `load` gives, or what it takes.
-        seed: Root of every random choice.
-        rules: Policy and fractions.
-        folds: K of a grouped, stratified cross-validation over all images.
-        console: Where progress goes; nowhere by default.
-
-    Raises:
-        DataError: If a class would have no image in a part, or has fewer groups than folds.
-    """
-    quiet_threads()
-    from rich.console import Console as Screen
-
-    from tumorscope.core.screen import stages
-    from tumorscope.data.copies.survey import survey
-    from tumorscope.data.splitting import Rules, make_folds, make_split
-
-    manifest = _manifest(data)
-    rules = rules or Rules()
-    with stages(console or Screen(quiet=True)) as progress:
-        copies = survey(manifest, progress=progress)
-    if folds is None:
-        return (make_split(manifest, copies, seed=seed, rules=rules),)
-    return make_folds(manifest, copies, folds=folds, seed=seed, val_fraction=rules.val_fraction)
 
 
 def evaluate(
@@ -293,7 +193,7 @@ def evaluate(
     quiet_threads()
     from tumorscope.training.external import evaluate_on
 
-    manifest = _manifest(data)
+    manifest = manifest_of(data)
     result = evaluate_on(
         folder,
         manifest,
@@ -353,12 +253,3 @@ def report(run: PathLike) -> Path:
 
     folder = Path(run)
     return render_summary(folder) if (folder / "summary.json").is_file() else render_report(folder)
-
-
-def datasets() -> list[dict[str, Any]]:
-    """Catalogued data sets: flag, title, modality, labels, images a part, licence, citation."""
-    from dataclasses import asdict
-
-    from tumorscope.data.datasets import list_datasets
-
-    return [asdict(entry) for entry in list_datasets()]

@@ -1,0 +1,122 @@
+"""Models: hand them on, ask them, write them for other runtimes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tumorscope.api.common import quiet_threads
+from tumorscope.commands import PathLike
+from tumorscope.core.errors import UsageError
+from tumorscope.data.manifest import Manifest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tumorscope.predicting.predict import Count
+    from tumorscope.training.exporting import Int8Report
+
+
+def predict(
+    model: PathLike,
+    paths: Sequence[PathLike],
+    *,
+    out: PathLike | None = None,
+    form: str | None = None,
+    backend: str = "auto",
+    console: Console | None = None,
+) -> Count:
+    """Answer for every image, one row each, in order.
+
+    Args:
+        model: Run, bundle or export folder.
+        paths: Files, folders, patterns, or "-" for a list on standard input.
+        out: File to write; a stopped call goes on when it is made again. Standard output by default.
+        form: "csv", "jsonl" or "parquet"; by the name of `out` by default.
+        backend: "auto" for the fastest that gives torch's answers, or its name.
+        console: Where progress goes; standard error by default.
+
+    Returns:
+        How many rows there are, and how many have an error.
+
+    Raises:
+        UsageError: If nothing is named, the format is unknown, or the output exists.
+        IntegrityError: If the model is damaged.
+    """
+    quiet_threads()
+    from tumorscope.predicting.predict import predict as run
+
+    words = [str(path) for path in paths]
+    return run(Path(model), words, out=None if out is None else Path(out), form=form, backend=backend, console=console)
+
+
+def package(run: PathLike, out: PathLike) -> Path:
+    """Copy a run's bundle, checked before and after, to a folder of its own; returns it.
+
+    Raises:
+        UsageError: If `out` is not new or empty, or the run has no bundle.
+        IntegrityError: If the bundle is damaged.
+    """
+    quiet_threads()
+    import shutil
+
+    from tumorscope.bundle.bundle import load_bundle
+
+    folder = Path(out)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            "the output folder is not empty", expected="a new folder", where=folder, fix="choose another --out"
+        )
+    shutil.copytree(load_bundle(Path(run)).folder, folder, dirs_exist_ok=True)
+    load_bundle(folder)
+    return folder
+
+
+def card(model: PathLike) -> dict[str, object]:
+    """The card of a bundle or run, after all checks of loading; with its `identity`, and as Markdown under `text`.
+
+    Raises:
+        UsageError: If the folder is no bundle.
+        IntegrityError: If the bundle is damaged.
+    """
+    quiet_threads()
+    from tumorscope.bundle.bundle import card_text, load_bundle
+
+    bundle = load_bundle(Path(model))
+    return {**bundle.card.to_json(), "identity": bundle.identity, "text": card_text(bundle.card)}
+
+
+def export(
+    model: PathLike,
+    form: str = "onnx",
+    *,
+    out: PathLike,
+    int8: bool = False,
+    data: Manifest | PathLike | None = None,
+    console: Console | None = None,
+) -> Int8Report | None:
+    """Write a model for another runtime, checked against torch.
+
+    Args:
+        model: Run or bundle folder; with `int8` a run.
+        form: "onnx" or "openvino".
+        out: Folder to write: new, empty, or an earlier export.
+        int8: Compute in 8-bit integers.
+        data: With `int8`: the run's data; training images set the ranges, validation says what it costs.
+        console: Where progress goes.
+
+    Returns:
+        With `int8`, the accuracy on validation before and after; else None.
+
+    Raises:
+        UsageError: For another format, a folder that holds something else, or `int8` without data.
+        ResourceError: If a package is missing.
+        IntegrityError: If the exported model answers differently, or the data is not the run's.
+    """
+    quiet_threads()
+    from tumorscope.api.common import manifest_of
+    from tumorscope.training.exporting import export_model
+
+    manifest = None if data is None else manifest_of(data)
+    return export_model(Path(model), form, out=Path(out), int8=int8, manifest=manifest, console=console)
