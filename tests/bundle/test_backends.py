@@ -27,9 +27,10 @@ from tumorscope.bundle.backends import (
 )
 from tumorscope.bundle.bundle import Bundle
 from tumorscope.bundle.network import run_network
-from tumorscope.bundle.onnx_model import onnx_bytes
 from tumorscope.core.errors import IntegrityError, ResourceError, UsageError
 from tumorscope.evaluation.calibration import apply_temperature
+from tumorscope.imaging.decode import decode_file
+from tumorscope.imaging.preprocess import preprocess
 
 
 def probs(backend: Backend, images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -138,12 +139,23 @@ def test_opening_compares(gray: Bundle, monkeypatch: pytest.MonkeyPatch) -> None
         open_backend("openvino", gray)
 
 
-def test_the_file_s_own_probabilities_are_compared_too(gray: Bundle, tmp_path: Path) -> None:
-    hot = replace(gray, card=replace(gray.card, temperature=2.0))
-    path = tmp_path / "model.onnx"
-    path.write_bytes(onnx_bytes(hot))
-    with pytest.raises(IntegrityError, match="other answers"):
-        check_parity(OnnxRuntimeBackend(gray.card, path, threads=1), gray)
+def test_the_file_s_own_probabilities_are_compared_too(gray: Bundle, exports: dict[tuple[str, str], Path]) -> None:
+    warm = replace(gray, card=replace(gray.card, temperature=2.0))
+    path = exports["gray", "onnx"] / "model.onnx"
+    assert check_parity(OnnxRuntimeBackend(gray.card, path, threads=1), gray) <= TOLERANCE
+    with pytest.raises(IntegrityError, match="onnxruntime gives other answers"):
+        check_parity(OnnxRuntimeBackend(warm.card, path, threads=1), warm)
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("name", BACKENDS)
+def test_answers_are_torch_s_on_real_scans(name: str, gray: Bundle, real_data: Path) -> None:
+    files = sorted((real_data / "brain-mri-4class").rglob("*.jpg"))[::600]
+    assert len(files) >= 8
+    images = np.stack([preprocess(decode_file(path).pixels, gray.card.preprocessing)[0] for path in files])
+    expected = probs(TorchBackend(gray), images)
+    assert expected.std(axis=0).min() > 0.01
+    assert np.abs(probs(open_backend(name, gray), images) - expected).max() <= TOLERANCE
 
 
 def test_unknown_names_are_refused(gray: Bundle) -> None:

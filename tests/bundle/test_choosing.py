@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumorscope.bundle import choosing
+from tumorscope.bundle import backends, choosing
 from tumorscope.bundle.backends import BACKENDS, Backend, BackendSpec, TorchBackend
 from tumorscope.bundle.bundle import Bundle
 from tumorscope.bundle.choosing import Choice, choose_backend
@@ -54,7 +54,11 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Any:
     return put
 
 
-def test_every_backend_is_measured_and_the_choice_remembered(gray: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_backend_is_measured_and_the_choice_remembered(
+    gray: Bundle, exports: dict[tuple[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = (exports["gray", "onnx"] / "model.onnx").read_bytes()
+    monkeypatch.setattr(backends, "onnx_bytes", lambda bundle: written)
     choice = choose_backend(gray, batch=4)
     assert choice.name in BACKENDS
     assert choice.reason.startswith("measured images a second at batch 4: ")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tests.explaining.planted import spot_model, spots
 from tumorscope.core.errors import DataError, UsageError
 from tumorscope.explaining.asking import prepared, target_scores, undisturbed
-from tumorscope.explaining.cams import activations_and_gradients
+from tumorscope.explaining.cams import activations_and_gradients, spread_out
 from tumorscope.explaining.localisation import pointing
 from tumorscope.explaining.methods import METHODS, heatmaps, method_named
 from tumorscope.models.registry import BuiltModel, build_model
@@ -148,6 +148,43 @@ def test_grad_cam_is_captums(model: str) -> None:
     )
     own = (gradients.mean(dim=(2, 3), keepdim=True) * activations).sum(dim=1, keepdim=True)
     assert torch.allclose(own, reference, atol=1e-5)
+
+
+def test_layer_cam_weighs_each_activation_by_its_own_positive_gradient() -> None:
+    built, images, targets, classes, positive = _model("cnn28-binary")
+    activations, gradients = activations_and_gradients(
+        built, images, targets=targets, classes=classes, positive=positive
+    )
+    assert float(gradients.min()) < 0
+    by_hand = torch.where(gradients > 0, gradients, 0.0).mul(activations).sum(dim=1).clamp_min(0)
+    found = METHODS["layer-cam"].heat(built, images, targets=targets, classes=classes, positive=positive)
+    assert torch.allclose(found, spread_out(by_hand, 28))
+    grad_cam = METHODS["grad-cam"].heat(built, images, targets=targets, classes=classes, positive=positive)
+    assert not torch.allclose(found, grad_cam, rtol=0.1)
+
+
+def test_channels_stand_first_whatever_the_networks_layout() -> None:
+    built, images, targets, classes, positive = _model("swin")
+    for found in activations_and_gradients(built, images, targets=targets, classes=classes, positive=positive):
+        assert found.shape == (3, 8 * 12, 2, 2)
+
+
+def test_fast_attention_is_switched_on_again() -> None:
+    built, images, targets, classes, positive = _model("vit-token")
+    parts = [part for part in built.module.modules() if hasattr(part, "fused_attn")]
+    before = [part.fused_attn for part in parts]
+    assert any(before)
+    METHODS["attention-gradients"].heat(built, images, targets=targets, classes=classes, positive=positive)
+    assert [part.fused_attn for part in parts] == before
+
+
+def test_integrated_gradients_start_from_black() -> None:
+    built, images, targets, classes, positive = _model("cnn28-binary")
+    heat = METHODS["integrated-gradients"].heat
+    black = built.normalisation.apply(torch.zeros_like(images))
+    gray = torch.zeros_like(images)
+    assert float(heat(built, black, targets=targets, classes=classes, positive=positive).max()) == 0
+    assert float(heat(built, gray, targets=targets, classes=classes, positive=positive).max()) > 0
 
 
 def test_modes_come_back_part_by_part_even_after_an_error() -> None:

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tumorscope.core.errors import DataError, IntegrityError, UsageError
+from tumorscope.predicting import output
 from tumorscope.predicting.answers import Answer
 from tumorscope.predicting.output import FORMATS, WRITERS, Journal, columns, format_of
 
@@ -58,6 +59,13 @@ def test_json_lines_and_parquet_say_the_same(tmp_path: Path) -> None:
     assert lines[3]["set"] == []
 
 
+@pytest.fixture
+def pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of two."""
+    monkeypatch.setattr(output, "BATCH", 2)
+
+
+@pytest.mark.usefixtures("pairs")
 @pytest.mark.parametrize("form", FORMATS)
 def test_a_stopped_output_goes_on_to_the_same_bytes(form: str, tmp_path: Path) -> None:
     paths = [row.path for row in ROWS]
@@ -68,7 +76,7 @@ def test_a_stopped_output_goes_on_to_the_same_bytes(form: str, tmp_path: Path) -
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(Journal(out, maker=MAKER, paths=paths).extend(until(2)))
+        list(Journal(out, maker=MAKER, paths=paths).extend(until(3)))
     assert not out.exists()
     with (tmp_path / f"out.{form}.part").open("ab") as handle:
         handle.write(b'{"path": "\\udc80.png", "pred')  # the line that was being written
@@ -93,6 +101,7 @@ def test_a_journal_cut_in_its_first_line_starts_anew(tmp_path: Path) -> None:
     assert out.read_bytes() == _written("csv")
 
 
+@pytest.mark.usefixtures("pairs")
 def test_another_model_or_other_inputs_are_refused(tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     paths = [row.path for row in ROWS]

@@ -52,12 +52,12 @@ def answers(predictor: Answers, paths: Iterable[str], *, sets: Conformal | None 
     preprocessing = predictor.card.preprocessing
 
     def prepared(path: str) -> tuple[str, NDArray[np.uint8] | str]:
+        if not Path(path).exists():
+            return path, "missing-file: there is no such file"
         try:
             return path, preprocess(decode_file(Path(path)).pixels, preprocessing)[0]
         except ImageFault as fault:
             return path, f"{fault.reason}: {EXCLUSION_REASONS[fault.reason]} ({fault.detail})"
-        except FileNotFoundError:
-            return path, "missing-file: there is no such file"
         except (OSError, ValueError) as error:
             return path, f"unreadable: {error}"
 

@@ -17,7 +17,7 @@ from typing import IO, Any
 from tumorscope.core.errors import DataError, IntegrityError, UsageError
 from tumorscope.core.files import atomic_path
 from tumorscope.evaluation.cells import escape_cell, quote_cell
-from tumorscope.predicting.answers import Answer
+from tumorscope.predicting.answers import BATCH, Answer
 
 FORMATS = ("csv", "jsonl", "parquet")
 ROWS = 4096
@@ -122,11 +122,13 @@ class Journal:
         self.done = self._kept()
 
     def _kept(self) -> int:
-        """Whole rows of a stopped call; what follows the last one is cut off."""
+        """Rows of a stopped call up to the last whole batch; what follows is cut off.
+
+        Batches then hold the same images as without a stop: the last digits of an answer depend on its batch.
+        """
         if not self.path.is_file():
             return 0
-        rows = 0
-        end = 0
+        rows, whole = 0, 0
         with self.path.open("rb") as handle:
             first = handle.readline()
             if first.endswith(b"\n") and _json(first) != self.maker:
@@ -150,10 +152,11 @@ class Journal:
                         fix="give the same inputs, remove that file to start anew, or choose another --out",
                     )
                 rows += 1
-                end = handle.tell()
+                if rows % BATCH == 0:
+                    whole, end = rows, handle.tell()
         with self.path.open("rb+") as handle:
             handle.truncate(end)
-        return rows
+        return whole
 
     def extend(self, rows: Iterable[Answer]) -> Iterator[Answer]:
         """Write each answer as it comes, and hand it on."""
