@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 PathLike = str | os.PathLike[str]
 
@@ -49,3 +49,13 @@ def leak_price_command(recipe: str, data: str, overrides: Sequence[str], seeds: 
     for override in overrides:
         words += ["--set", override]
     return shlex.join([*words, "--seeds", str(seeds)] if seeds > 1 else words)
+
+
+def score_command(run: str, data: str, methods: Sequence[str], mapping: Mapping[str, str]) -> str:
+    """The command line that scores the same heatmaps again."""
+    words = ["tumorscope", "explain", run, "--score", "--data", data]
+    for method in methods:
+        words += ["--method", method]
+    for theirs, ours in mapping.items():
+        words += ["--map", f"{theirs}={ours}"]
+    return shlex.join(words)

@@ -135,7 +135,9 @@ def test_what_is_no_export_is_refused(tmp_path: Path) -> None:
 
 def test_an_earlier_export_is_replaced_and_nothing_else(exports: Exports, gray: Bundle, tmp_path: Path) -> None:
     folder = copy_of(exports["gray", "openvino"], tmp_path / "copy")
+    (folder / ".export.left").mkdir()  # as from a process that was killed
     export_bundle(gray.folder, folder, kind="onnx")
+    (folder / ".export.left").rmdir()
     assert {path.name for path in folder.iterdir()} == {"model.onnx", "labels.json", "README.md", "export.json"}
     load_export(folder)
     (folder / "thesis.txt").write_text("mine")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from tumorscope.api.common import quiet_threads
 from tumorscope.api.data import audit, datasets, split
+from tumorscope.api.explanations import explain, score_explanations
 from tumorscope.api.models import card, export, package, predict
 from tumorscope.api.runs import compare, evaluate, leak_price, report, train
 from tumorscope.data.load import load
@@ -17,6 +18,7 @@ __all__ = [
     "compare",
     "datasets",
     "evaluate",
+    "explain",
     "export",
     "leak_price",
     "load",
@@ -24,6 +26,7 @@ __all__ = [
     "predict",
     "quiet_threads",
     "report",
+    "score_explanations",
     "split",
     "train",
 ]

@@ -13,6 +13,7 @@ from tumorscope.data.manifest import Manifest
 def quiet_threads() -> None:
     """Let idle worker threads sleep instead of spin; must run before torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 
 def manifest_of(data: Manifest | PathLike, progress: Callable[[int, int], None] | None = None) -> Manifest:

@@ -114,7 +114,8 @@ def _replaceable(out: Path) -> set[str]:
     """Files of an earlier export in `out`."""
     if not out.exists():
         return set()
-    there = {path.name for path in out.iterdir()} if out.is_dir() else {out.name}
+    # hidden files may be left from a stopped export, and are not touched
+    there = {path.name for path in out.iterdir() if path.name[0] != "."} if out.is_dir() else {out.name}
     try:
         known = {Path(name).name for name in read_json(out / "export.json")["files"]}
     except (OSError, ValueError, KeyError, TypeError):

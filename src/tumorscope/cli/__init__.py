@@ -15,7 +15,18 @@ import typer
 from tumorscope import __version__
 from tumorscope.cli import audits, claims, datasets, models, recipes
 from tumorscope.cli.audits import Policy
-from tumorscope.cli.common import Data, Json, Out, PlanWords, Sets, estimate_text, load_data, say_json, stderr
+from tumorscope.cli.common import (
+    Data,
+    Json,
+    Out,
+    PlanWords,
+    Sets,
+    estimate_text,
+    load_data,
+    read_mapping,
+    say_json,
+    stderr,
+)
 from tumorscope.commands import rebuild_command
 from tumorscope.core.errors import ResourceError, TumorscopeError, UsageError
 
@@ -37,6 +48,7 @@ app.command()(models.predict)
 app.command()(models.package)
 app.command()(models.card)
 app.command()(models.export)
+app.command()(models.explain)
 
 
 class Control(enum.StrEnum):
@@ -193,14 +205,7 @@ def evaluate(
     """Show a run's evaluation, or evaluate its bundle on other data."""
     from tumorscope import api
 
-    mapping: dict[str, str] = {}
-    for pair in map_ or ():
-        source, separator, target = pair.partition("=")
-        if not separator:
-            raise UsageError(
-                f"cannot read {pair!r}", expected="'DATA NAME=MODEL NAME'", where="--map", fix="write it so"
-            )
-        mapping[source] = target
+    mapping = read_mapping(map_ or ())
     if data is not None:
         api.quiet_threads()
     manifest = None if data is None else load_data(data)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
+from tumorscope.core.errors import UsageError
 from tumorscope.data.manifest import Manifest
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON to standard output.")]
@@ -58,3 +60,16 @@ def estimate_text(estimate: dict[str, Any], *, signed: bool = False) -> str:
     if estimate.get("low") is not None:
         text += f"  95% {estimate['low']:{form}} to {estimate['high']:{form}}"
     return text
+
+
+def read_mapping(pairs: Sequence[str]) -> dict[str, str]:
+    """Class names from `--map`: the data's to the model's; raises UsageError for what is no pair."""
+    mapping: dict[str, str] = {}
+    for pair in pairs:
+        source, separator, target = pair.partition("=")
+        if not separator:
+            raise UsageError(
+                f"cannot read {pair!r}", expected="'DATA NAME=MODEL NAME'", where="--map", fix="write it so"
+            )
+        mapping[source] = target
+    return mapping

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from tumorscope.cli.common import Json, Out, load_data, say_json, stderr
+from tumorscope.cli.common import Json, Out, estimate_text, load_data, read_mapping, say_json, stderr
+from tumorscope.core.errors import UsageError
 
 Folder = Annotated[Path, typer.Argument(help="Run or bundle folder.")]
 
@@ -88,6 +89,108 @@ def card(bundle: Folder, json_: Json = False) -> None:
         say_json(found)
     else:
         typer.echo(str(found["text"]))
+
+
+def explain(
+    model: Annotated[Path, typer.Argument(help="Run or bundle folder; with --score a run.")],
+    images: Annotated[list[Path] | None, typer.Argument(help="Image files.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder for pictures and numbers; with --score RUN/explanations.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option(help="grad-cam, layer-cam, integrated-gradients, occlusion, ...; repeatable.")
+    ] = None,
+    target: Annotated[str | None, typer.Option("--class", help="Class to explain; the most probable one.")] = None,
+    score: Annotated[
+        bool, typer.Option("--score", help="Score heatmaps against the boxes of --data, next to controls.")
+    ] = False,
+    data: Annotated[str | None, typer.Option("--data", "-d", help="With --score: data with boxes.")] = None,
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="A class called otherwise: 'DATA NAME=MODEL NAME'.")
+    ] = None,
+    lesion_free: Annotated[
+        list[str] | None, typer.Option(help="A class whose boxes surround no lesion (normal names are known).")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Show what moved a model's answers, with sanity checks; or score heatmaps against boxes."""
+    from tumorscope import api
+
+    api.quiet_threads()
+    if score:
+        if data is None or images:
+            raise UsageError(
+                "--score takes data with boxes, no single images",
+                expected="--score --data DATA",
+                where="--score",
+                fix="leave --score out to explain single images",
+            )
+        folder = out or model / "explanations"
+        content = api.score_explanations(
+            model,
+            load_data(data),
+            out=folder,
+            methods=method or (),
+            mapping=read_mapping(map_ or ()),
+            lesion_free=lesion_free or (),
+            console=stderr(),
+        )
+        _show_score(content, folder, json_)
+        return
+    if not images or out is None:
+        raise UsageError(
+            "nothing to explain, or nowhere to write",
+            expected="image files, and --out FOLDER",
+            where="explain",
+            fix="tumorscope explain RUN scan.png --out heat",
+        )
+    _explain_images(model, images, out, method or ["grad-cam"], target, json_)
+
+
+def _explain_images(
+    model: Path, images: list[Path], out: Path, methods: list[str], target: str | None, json_: bool
+) -> None:
+    from tumorscope.bundle.predictor import Predictor
+    from tumorscope.explaining.explain import CAUTION, explain
+
+    predictor = Predictor.load(model)
+    out.mkdir(parents=True, exist_ok=True)
+    found = []
+    for name in methods:
+        for number, one in enumerate(explain(predictor, images, method=name, target=target), start=1):
+            stem = out / f"{number:03}-{one.path.stem}-{name}"
+            files = [one.save(stem.with_name(stem.name + suffix)) for suffix in (".png", ".npy")]
+            found.append(
+                {
+                    "path": one.path,
+                    "predicted": one.predicted,
+                    "prob": one.prob,
+                    "class": one.target,
+                    "method": one.method,
+                    "likeness_to_random_weights": one.likeness,
+                    "files": files,
+                }
+            )
+            if not json_:
+                typer.echo(one.sentence)
+    if json_:
+        say_json({"caution": CAUTION, "explanations": found})
+    else:
+        typer.echo(f"{CAUTION} Written to {out.resolve()}")
+
+
+def _show_score(content: dict[str, Any], folder: Path, json_: bool) -> None:
+    if json_:
+        say_json(content)
+        return
+    scored = content["score"]
+    typer.echo(f"{content['data']['what']} n = {content['data']['n']:,}, {content['data']['with_boxes']:,} with boxes")
+    for row in scored["sources"].values():
+        parts = [f"{name} {estimate_text(row['overall'][name])}" for name in ("pointing", "energy")]
+        typer.echo(f"  {row['title']:44} " + "  ".join(parts))
+    for row in content["removal"]["rows"]:
+        typer.echo(f"  accuracy, {row['name']:34} {estimate_text(row['accuracy'])}")
+    typer.echo(f"page: {(folder / 'explanations.html').resolve()}")
 
 
 def export(

@@ -17,11 +17,13 @@ import numpy as np
 from rich.console import Console
 
 from tumorscope.bundle.predictor import Predictor
-from tumorscope.core.errors import DataError, UsageError
+from tumorscope.core.errors import UsageError
 from tumorscope.core.files import read_json, write_json
 from tumorscope.core.screen import bar
 from tumorscope.data.copies.survey import survey
+from tumorscope.data.image_list import seen_in_training
 from tumorscope.data.manifest import Manifest
+from tumorscope.data.relabel import relabel
 from tumorscope.data.split import Split
 from tumorscope.data.splitting import groups_of
 from tumorscope.evaluation.conformal import describe_sets, from_json
@@ -29,41 +31,6 @@ from tumorscope.evaluation.evaluation import evaluate
 from tumorscope.evaluation.operating import OperatingPoint
 from tumorscope.imaging.cache import open_cache
 from tumorscope.training.assess import open_ledger, predictions_table, write_samples
-from tumorscope.training.images import seen_in_training
-
-
-def relabel(manifest: Manifest, classes: tuple[str, ...], mapping: Mapping[str, str]) -> Manifest:
-    """The manifest in a model's class names and order.
-
-    Args:
-        manifest: External data.
-        classes: The model's classes.
-        mapping: From the data's class names to the model's, for those that differ.
-
-    Raises:
-        DataError: If a class of the data is none of the model's; names both lists.
-    """
-    strangers = sorted(set(mapping) - set(manifest.classes))
-    if strangers:
-        raise UsageError(
-            f"--map names classes that the data does not have: {strangers}",
-            expected=f"some of {list(manifest.classes)}",
-            where="--map",
-            fix="write 'DATA NAME=MODEL NAME'",
-        )
-    names = {label: mapping.get(label, label) for label in manifest.classes}
-    folded = {c.casefold(): c for c in classes}
-    names = {label: name if name in classes else folded.get(name.casefold(), name) for label, name in names.items()}
-    unknown = sorted(label for label, name in names.items() if name not in classes)
-    if unknown:
-        raise DataError(
-            f"the data has classes the model does not know: {unknown}",
-            expected=f"the model's classes {list(classes)}",
-            where=manifest.root,
-            fix="map them: --map 'no tumor=notumor' for each, or evaluate on matching data",
-        )
-    records = tuple(replace(r, label=names[r.label]) for r in manifest.records)
-    return replace(manifest, records=records, classes=classes, positive=None)
 
 
 def evaluate_on(

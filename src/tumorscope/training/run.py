@@ -23,6 +23,7 @@ from tumorscope.core.files import read_json, write_json, write_text
 from tumorscope.core.machine import machine, versions
 from tumorscope.core.memory import memory_explained
 from tumorscope.data.copies.survey import Survey, survey
+from tumorscope.data.image_list import write_images
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Split
 from tumorscope.evaluation.calibration import apply_temperature, fit_temperature
@@ -38,7 +39,6 @@ from tumorscope.training.attend import check_boxes, region_masks
 from tumorscope.training.audited import audit_run
 from tumorscope.training.control import PERMUTED, control_result, taught_targets
 from tumorscope.training.fit import begun_plan, fit, load_checkpoint
-from tumorscope.training.images import write_images
 from tumorscope.training.losses import Loss, make_loss, outputs_needed
 from tumorscope.training.parts import draw_split, gate
 from tumorscope.training.plan import Plan, choose_plan, threads_set

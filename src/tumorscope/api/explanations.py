@@ -1,0 +1,95 @@
+"""Explanations: heat on images, and its score against boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tumorscope.api.common import manifest_of, quiet_threads
+from tumorscope.commands import PathLike, score_command
+from tumorscope.data.manifest import Manifest
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tumorscope.explaining.explain import Explanation
+
+
+def explain(model: PathLike, image: PathLike, *, method: str = "grad-cam", target: str | None = None) -> Explanation:
+    """Heat on one image, with its sanity check; `.save("heat.png")` or `.save("heat.npy")` writes it.
+
+    Args:
+        model: Run or bundle folder.
+        image: Image file.
+        method: "grad-cam", "layer-cam", "integrated-gradients", "occlusion" or, for transformers,
+            "attention-gradients".
+        target: Class to explain; the most probable one by default.
+
+    Raises:
+        UsageError: For an unknown class or method.
+        DataError: If the image cannot be read.
+        IntegrityError: If the bundle is damaged.
+    """
+    quiet_threads()
+    from tumorscope.bundle.predictor import Predictor
+    from tumorscope.explaining.explain import explain as explained
+
+    (found,) = explained(Predictor.load(Path(model)), [Path(image)], method=method, target=target)
+    return found
+
+
+def score_explanations(
+    run: PathLike,
+    data: Manifest | PathLike,
+    *,
+    out: PathLike | None = None,
+    methods: Sequence[str] = (),
+    mapping: Mapping[str, str] | None = None,
+    lesion_free: Sequence[str] = (),
+    command: str | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Score a run's heatmaps against the boxes of data, next to controls, and write the page.
+
+    Args:
+        run: Run folder.
+        data: The run's own data (its test images without a copy in training are used), or other data with boxes.
+        out: Folder for `explanations.json`, `gallery.npz` and `explanations.html`; RUN/explanations by default.
+        methods: Methods to score; "grad-cam" and "layer-cam" by default.
+        mapping: Class names of other data that the model calls otherwise.
+        lesion_free: Further classes whose boxes surround no lesion.
+        command: What the page gives as the command; made from the arguments by default.
+        console: Where progress goes.
+
+    Returns:
+        The content of `explanations.json`.
+
+    Raises:
+        DataError: If no usable image has a box, or classes do not match.
+        UsageError: For an unknown method.
+        IntegrityError: If the bundle is damaged.
+    """
+    quiet_threads()
+    from rich.console import Console as Screen
+
+    from tumorscope.core.screen import stages
+    from tumorscope.explaining.study import METHODS, study
+    from tumorscope.reporting.explanations_page import render_explanations
+
+    manifest = manifest_of(data)
+    folder = Path(run) / "explanations" if out is None else Path(out)
+    chosen = tuple(methods) or METHODS
+    with stages(console or Screen(quiet=True)) as progress:
+        content = study(
+            Path(run),
+            manifest,
+            out=folder,
+            command=command or score_command(str(run), str(manifest.root), chosen, mapping or {}),
+            methods=chosen,
+            mapping=mapping,
+            lesion_free=lesion_free,
+            progress=progress,
+        )
+    render_explanations(folder)
+    return content

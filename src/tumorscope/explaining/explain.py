@@ -1,0 +1,151 @@
+"""Explain single images: heat for a class, on the image as it came, with the check that it depends on the model.
+
+In: a bundle and image files. Out: an `Explanation` each, to be saved as a picture and as numbers. A heatmap shows
+what moved the answer, not where a lesion is; each carries how like it is to the map of the same network with random
+weights (Adebayo et al. 2018): near 1 it shows the picture's edges rather than what the model learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from tumorscope.bundle.bundle import Bundle
+from tumorscope.bundle.predictor import Predictor
+from tumorscope.core.errors import DataError, ImageFault, UsageError
+from tumorscope.core.files import atomic_path
+from tumorscope.core.types import Pixels
+from tumorscope.explaining.controls import randomised, rank_correlation
+from tumorscope.explaining.geometry import heat_to_source, overlay, scaled
+from tumorscope.explaining.methods import heatmaps, method_named
+from tumorscope.imaging.decode import decode_file
+from tumorscope.imaging.preprocess import preprocess
+from tumorscope.models.registry import BuiltModel
+
+CAUTION = "Shows influence on the answer, not the place of a lesion. Research use only."
+LIKE = 0.5
+"""Rank correlation with the random-weights map from which the screen warns; half of the order is then the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Heat on one image.
+
+    Attributes:
+        path: The file.
+        pixels: (H, W) or (H, W, 3) uint8, as decoded.
+        heat: (H, W) float32, 0 or more; zero where the network does not see.
+        method: Name of the method.
+        target: The class that is explained.
+        predicted: The most probable class.
+        prob: Its calibrated probability.
+        likeness: Rank correlation, -1..1, with the map of the same network with random weights; near 0 is good.
+    """
+
+    path: Path
+    pixels: Pixels
+    heat: NDArray[np.float32]
+    method: str
+    target: str
+    predicted: str
+    prob: float
+    likeness: float
+
+    @property
+    def sentence(self) -> str:
+        """What was found, with the sanity check."""
+        check = f"likeness to random weights {self.likeness:+.2f}"
+        doubt = " (high: the map shows the picture more than the model)" if self.likeness >= LIKE else ""
+        return f"{self.path}: {self.predicted} ({self.prob:.3f}); {self.method} for {self.target}; {check}{doubt}"
+
+    def save(self, path: Path | str, *, opacity: float = 0.6) -> Path:
+        """Write the picture with the heat over it (.png), or the heat alone (.npy, float32); returns the path.
+
+        Raises:
+            UsageError: For another extension.
+        """
+        path = Path(path)
+        if path.suffix not in (".png", ".npy"):
+            raise UsageError(
+                f"cannot write a heatmap as {path.suffix or 'a file without extension'!r}",
+                expected=".png for a picture, .npy for numbers",
+                where=path,
+                fix="name it so",
+            )
+        with atomic_path(path) as temporary, temporary.open("wb") as handle:
+            if path.suffix == ".npy":
+                np.save(handle, self.heat)
+            else:
+                notes = PngImagePlugin.PngInfo()
+                notes.add_text("Description", f"{self.method} for {self.target}. {CAUTION}")
+                notes.add_text("Sanity check", f"rank correlation with random weights {self.likeness:.3f}")
+                picture = overlay(self.pixels, scaled(self.heat), opacity=opacity)
+                Image.fromarray(picture).save(handle, format="PNG", pnginfo=notes)
+        return path
+
+
+def explain(
+    predictor: Predictor, paths: Sequence[Path], *, method: str = "grad-cam", target: str | None = None, seed: int = 0
+) -> Iterator[Explanation]:
+    """An `Explanation` for each file, in order.
+
+    Args:
+        predictor: The model, with torch as its backend.
+        paths: Image files.
+        method: Key of `explaining.methods.METHODS`.
+        target: Class to explain; each image's most probable one by default.
+        seed: Of the random weights.
+
+    Raises:
+        UsageError: For an unknown class or method, or a method that does not fit the network.
+        DataError: If a file cannot be read.
+    """
+    bundle = predictor.bundle
+    names = bundle.card.classes
+    method_named(method, bundle.model)
+    if target is not None and target not in names:
+        raise UsageError(
+            f"the model has no class {target!r}", expected=f"one of {', '.join(names)}", where="--class", fix="name one"
+        )
+    blind = randomised(bundle.model, groups=len(bundle.model.groups), seed=seed)
+    for path in paths:
+        try:
+            pixels = decode_file(path).pixels
+        except ImageFault as fault:
+            raise DataError(
+                f"{path.name} cannot be read: {fault}", expected="an image", where=path, fix="give another file"
+            ) from fault
+        image, geometry = preprocess(pixels, bundle.card.preprocessing)
+        (probs,) = predictor.probs(predictor.logits(image[None]))
+        chosen = int(probs.argmax()) if target is None else names.index(target)
+        maps = [_heat(bundle, model, image, chosen, method) for model in (bundle.model, blind)]
+        yield Explanation(
+            path=path,
+            pixels=pixels,
+            heat=heat_to_source(maps[0], geometry),
+            method=method,
+            target=names[chosen],
+            predicted=names[int(probs.argmax())],
+            prob=float(probs.max()),
+            likeness=float(rank_correlation(maps[0][None], maps[1][None])[0]),
+        )
+
+
+def _heat(bundle: Bundle, model: BuiltModel, image: NDArray[np.uint8], chosen: int, method: str) -> NDArray[np.float32]:
+    """(S, S) heat of one preprocessed image."""
+    card = bundle.card
+    heats: NDArray[np.float32] = heatmaps(
+        model,
+        image[None],
+        method=method,
+        targets=np.array([chosen], dtype=np.int64),
+        classes=len(card.classes),
+        positive=card.positive_target,
+    )
+    heat: NDArray[np.float32] = heats[0]
+    return heat

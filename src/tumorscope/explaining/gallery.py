@@ -1,0 +1,91 @@
+"""Pictures for the page: the worst maps first, with their boxes, heat and prediction.
+
+In: images with boxes and a method. Out: JSON-ready entries, and thumbnails of pictures and heat of the same shape.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorscope.bundle.bundle import Bundle
+from tumorscope.core.types import Probs
+from tumorscope.data.manifest import Manifest
+from tumorscope.explaining.geometry import boxes_in_pixels, boxes_to_input, heat_to_source, scaled
+from tumorscope.explaining.localisation import energy, pointing
+from tumorscope.explaining.measuring import Boxed
+from tumorscope.explaining.methods import heatmaps
+from tumorscope.imaging.preprocess import Preprocessing, preprocess
+
+SIDE_PX = 192
+WORST, SPREAD = 12, 12
+"""The worst maps by energy, then others spread evenly over the rest of the ranking."""
+
+Gallery = tuple[list[dict[str, Any]], NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def gallery(
+    bundle: Bundle, manifest: Manifest, rows: NDArray[np.int64], boxed: Boxed, *, probs: Probs, method: str
+) -> Gallery:
+    """Entries, (k, 192, 192) uint8 pictures and (k, 192, 192) uint8 heat, worst first.
+
+    Args:
+        bundle: The model.
+        manifest: Gives the pictures and boxes.
+        rows: (n,) positions of the images in the manifest.
+        boxed: The same images as the network takes them.
+        probs: (n, classes).
+        method: Whose heat is shown.
+    """
+    card = bundle.card
+    heats = heatmaps(
+        bundle.model,
+        np.array(boxed.images[boxed.boxed]),
+        method=method,
+        targets=boxed.targets[boxed.boxed],
+        classes=len(card.classes),
+        positive=card.positive_target,
+    )
+    masks = boxed.masks(boxed.boxed)
+    inside, peak = energy(heats, masks), pointing(heats, masks)
+    order = np.argsort(inside, kind="stable")
+    rest = order[WORST:]
+    spread = rest[np.unique(np.linspace(0, len(rest) - 1, SPREAD).round().astype(int))] if len(rest) else rest
+    chosen = [*order[:WORST].tolist(), *spread.tolist()]
+    small = Preprocessing(size_px=SIDE_PX, channels=1, fit="pad")
+    positions = [int(rows[boxed.boxed[i]]) for i in chosen]
+    entries, pictures, maps = [], [], []
+    for place, position, pixels in zip(chosen, positions, manifest.pixels(positions), strict=True):
+        record = manifest.records[position]
+        picture, geometry = preprocess(pixels, small)
+        _, own = preprocess(pixels, card.preprocessing)
+        whole = (scaled(heat_to_source(heats[place], own)) * 255).astype(np.uint8)
+        pictures.append(picture[0])
+        maps.append(preprocess(whole, small)[0][0])
+        sides = boxes_in_pixels(record.boxes, width_px=record.width_px, height_px=record.height_px)
+        corners = boxes_to_input(sides, geometry, size_px=SIDE_PX) / SIDE_PX
+        row = probs[boxed.boxed[place]]
+        entries.append(
+            {
+                "path": record.path,
+                "label": card.classes[int(boxed.targets[boxed.boxed[place]])],
+                "predicted": card.classes[int(row.argmax())],
+                "prob": float(row.max()),
+                "method": method,
+                "pointing": float(peak[place]),
+                "energy": float(inside[place]),
+                "boxes": [
+                    {
+                        "label": record.label,
+                        "cx": float(left + right) / 2,
+                        "cy": float(top + bottom) / 2,
+                        "w": float(right - left),
+                        "h": float(bottom - top),
+                    }
+                    for left, top, right, bottom in corners.tolist()
+                ],
+            }
+        )
+    return entries, np.stack(pictures), np.stack(maps)

@@ -1,0 +1,147 @@
+"""A run's heatmaps scored on its own test images and on other data; single images explained."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+
+from tumorscope.bundle.predictor import Predictor
+from tumorscope.core.errors import DataError, UsageError
+from tumorscope.data.load import load
+from tumorscope.data.manifest import Manifest
+from tumorscope.explaining import removal as removal_module
+from tumorscope.explaining.explain import explain
+from tumorscope.explaining.study import study
+from tumorscope.training.recipe import parse_recipe
+from tumorscope.training.run import train
+
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def data() -> Manifest:
+    return load("phantom:patients=24,slices=1,size_px=48,seed=2,duplicates=0.3")
+
+
+@pytest.fixture(scope="module")
+def run(data: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    recipe = parse_recipe(
+        {
+            "name": "tiny",
+            "title": "Tiny",
+            "image": {"size_px": 48},
+            "model": {"name": "cnn_bn"},
+            "train": {
+                "batch_size": 8,
+                "precision": "fp32",
+                "memory_format": "contiguous",
+                "threads": 1,
+                "compile": False,
+            },
+            "stage": {"all": {"epochs": 1, "lr": 1e-3}},
+        },
+        where="test",
+    )
+    out = tmp_path_factory.mktemp("runs") / "a"
+    return train(recipe, data, out=out, command="c", accept_leaks=True, console=QUIET).folder
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal_module, "CURVE_IMAGES", 2)
+
+
+def test_own_data_means_test_images_without_copies(run: Path, data: Manifest, tmp_path: Path) -> None:
+    content = study(run, data, out=tmp_path / "x", command="the command", methods=["grad-cam"])
+    assert content["data"]["left_out"]["have a copy in training"] > 0
+    test = {row.split(",")[0] for row in (run / "images.csv").read_text().splitlines() if ",test," in row}
+    assert content["data"]["n"] == len(test) - content["data"]["left_out"]["have a copy in training"]
+    shown = {entry["path"] for entry in content["gallery"]}
+    assert shown < test
+    labels = {entry["label"] for entry in content["gallery"]}
+    assert "notumor" not in labels
+    assert json.loads((tmp_path / "x" / "explanations.json").read_text()) == json.loads(json.dumps(content))
+    with np.load(tmp_path / "x" / "gallery.npz") as arrays:
+        assert arrays["images"].shape == arrays["heats"].shape == (len(content["gallery"]), 192, 192)
+    energies = [entry["energy"] for entry in content["gallery"]]
+    assert energies[:12] == sorted(energies[:12])
+    names = [row["name"] for row in content["removal"]["rows"]]
+    assert names == ["whole image", "box removed", "same box elsewhere removed", "only the box", "only the border"]
+    assert content["removal"]["rows"][0]["change"] is None
+    assert set(content["curves"]["methods"]) == {"grad-cam", "random order"}
+    assert "mean-box" in content["score"]["sources"]
+
+
+def test_same_data_same_content(run: Path, data: Manifest, tmp_path: Path) -> None:
+    first, second = (study(run, data, out=tmp_path / n, command="c", methods=["grad-cam"]) for n in ("a", "b"))
+    assert first == second
+    assert (tmp_path / "a" / "gallery.npz").read_bytes() == (tmp_path / "b" / "gallery.npz").read_bytes()
+
+
+def test_boxes_stay_on_their_pictures(run: Path, data: Manifest, tmp_path: Path) -> None:
+    content = study(run, data, out=tmp_path / "x", command="c", methods=["grad-cam"])
+    boxes = {r.path: r.boxes for r in data.records}
+    for entry in content["gallery"]:
+        (box,), (shown,) = boxes[entry["path"]], entry["boxes"]
+        assert (shown["cx"], shown["cy"], shown["w"], shown["h"]) == pytest.approx(
+            (box.cx, box.cy, box.w, box.h), abs=1e-6
+        )
+
+
+def test_other_data_leaves_out_what_training_held(run: Path, tmp_path: Path) -> None:
+    stranger = load("phantom:patients=16,slices=1,size_px=48,seed=9")
+    content = study(run, stranger, out=tmp_path / "x", command="c", methods=["grad-cam"])
+    assert content["data"]["n"] == len(stranger)
+    assert "Other data" in content["data"]["what"]
+    same = load("phantom:patients=24,slices=1,size_px=48,seed=2")  # the run's data without its planted copies
+    seen = {line.split(",")[-2] for line in (run / "images.csv").read_text().splitlines() if ",test," not in line}
+    fresh = [r for r in same.records if r.sha256 not in seen]
+    content = study(run, same, out=tmp_path / "y", command="c", methods=["grad-cam"])
+    assert 0 < content["data"]["n"] <= len(fresh) < len(same)
+    assert {entry["path"] for entry in content["gallery"]} <= {r.path for r in fresh}
+
+
+def test_without_boxes_there_is_nothing_to_score(run: Path, data: Manifest, tmp_path: Path) -> None:
+    bare = replace(data, records=tuple(replace(r, boxes=()) for r in data.records))
+    with pytest.raises(DataError, match="has a box round a lesion"):
+        study(run, bare, out=tmp_path / "y", command="c", methods=["grad-cam"])
+
+
+def test_an_image_is_explained_with_its_check(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "scan 1.png"
+    picture = np.random.default_rng(0).integers(0, 256, (60, 90), dtype=np.uint8)
+    Image.fromarray(picture).save(path)
+    predictor = Predictor.load(run)
+    (one,) = explain(predictor, [path], target="glioma")
+    assert one.heat.shape == (60, 90)
+    assert one.heat.dtype == np.float32
+    assert one.target == "glioma"
+    assert -1 <= one.likeness <= 1
+    assert f"{one.likeness:+.2f}" in one.sentence
+    one.save(tmp_path / "a.npy")
+    assert np.array_equal(np.load(tmp_path / "a.npy"), one.heat)
+    with Image.open(one.save(tmp_path / "a.png")) as saved:
+        assert saved.size == (90, 60)
+        assert "not the place of a lesion" in saved.text["Description"]  # type: ignore[attr-defined]  # PNG only
+        assert "Sanity check" in saved.text  # type: ignore[attr-defined]
+    plain = Image.open(one.save(tmp_path / "b.png", opacity=0.0))
+    assert np.array_equal(np.asarray(plain.convert("L")), picture)
+    with pytest.raises(UsageError, match="cannot write a heatmap"):
+        one.save(tmp_path / "a.txt")
+
+
+def test_bad_questions(run: Path, tmp_path: Path) -> None:
+    predictor = Predictor.load(run)
+    (tmp_path / "a.png").write_bytes(b"no picture")
+    with pytest.raises(UsageError, match="no class 'cyst'"):
+        list(explain(predictor, [tmp_path / "a.png"], target="cyst"))
+    with pytest.raises(DataError, match="cannot be read"):
+        list(explain(predictor, [tmp_path / "a.png"]))
+    with pytest.raises(UsageError):
+        list(explain(predictor, [tmp_path / "a.png"], method="tea-leaves"))
