@@ -7,14 +7,10 @@ written as they are encoded, so memory does not grow with their number. The same
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -27,7 +23,7 @@ from tumorscope.data.copies.groups import CopyKind
 from tumorscope.evaluation.cells import escape_cell
 from tumorscope.reporting.audit_pictures import ADDRESS, chunked, counted, encode, script_json
 from tumorscope.reporting.audit_verdict import gravest_first, outcomes, verdict
-from tumorscope.reporting.render import environment
+from tumorscope.reporting.render import environment, script_source, template_text
 from tumorscope.reporting.words import decimal, shown
 
 AUDIT_NAME = "audit.html"
@@ -107,9 +103,9 @@ def audit_context(audit: Mapping[str, Any]) -> dict[str, Any]:
         "tally": outcomes(results),
         "estimates": {r["code"]: _estimates(r) for r in results if r["code"].startswith(SHORTCUTS)},
         "doc": next((r["doc"].partition("#")[0] for r in results if r.get("doc")), ""),
-        "own_style": _template("audit.css"),
-        "script": _template("audit.js"),
-        "script_hash": _hash(_template("audit.js")),
+        "own_style": template_text("audit.css"),
+        "script": template_text("audit.js"),
+        "script_hash": script_source(template_text("audit.js")),
     }
 
 
@@ -229,13 +225,3 @@ def _gallery(chosen: Sequence[PairRow], numbers: Mapping[_Image, int]) -> dict[s
             ("mirrored", "mirrored", sum(p.mirrored for p in chosen)),
         ],
     }
-
-
-@cache
-def _template(name: str) -> str:
-    return resources.files("tumorscope.reporting").joinpath(f"templates/{name}").read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    """The script as a source of a content security policy."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")

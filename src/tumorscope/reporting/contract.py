@@ -355,8 +355,8 @@ class LeakPriceFile(Part):
 PartT = TypeVar("PartT", bound=Part)
 
 
-def checked(kind: type[PartT], value: Any, *, where: Path) -> PartT:
-    """`value` as `kind`.
+def checked(kind: type[PartT], value: Any, *, where: Path, again: str = "evaluate or train again") -> PartT:
+    """`value` as `kind`; `again` says what writes the file anew.
 
     Raises:
         DataError: naming every key that is missing or of the wrong kind. Make the file again then.
@@ -367,9 +367,9 @@ def checked(kind: type[PartT], value: Any, *, where: Path) -> PartT:
         faults = [f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()[:10]]
         more = len(error.errors()) - len(faults)
         raise DataError(
-            f"{where.name} does not have the form of a run folder: {'; '.join(faults)}"
+            f"{where.name} does not have the form of such a file: {'; '.join(faults)}"
             + (f"; and {more} more" if more > 0 else ""),
             expected="the file as this version of tumorscope writes it",
             where=where,
-            fix=f"evaluate or train again to write {where.name}",
+            fix=f"{again} to write {where.name}",
         ) from None

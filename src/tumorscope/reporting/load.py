@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,16 +133,16 @@ def readable(value: Any) -> Any:
     return value
 
 
-def parsed(path: Path) -> Any:
-    """The JSON in `path`, made readable.
+def parsed(path: Path, *, again: str = "train or evaluate again") -> Any:
+    """The JSON in `path`, made readable; `again` says what writes the file anew.
 
     Raises:
         DataError: if the file is not JSON.
     """
-    return _json(_text(path), path)
+    return _json(_text(path), path, again=again)
 
 
-def _json(text: str, path: Path, line: int = 0) -> Any:
+def _json(text: str, path: Path, line: int = 0, *, again: str = "train or evaluate again") -> Any:
     try:
         return readable(json.loads(text, parse_constant=lambda _: None))
     except (ValueError, RecursionError) as error:
@@ -149,7 +150,7 @@ def _json(text: str, path: Path, line: int = 0) -> Any:
         raise DataError(
             f"{path.name} is not JSON: {place}{error}",
             where=path,
-            fix="restore the file, or train or evaluate again to write it",
+            fix=f"restore the file, or {again} to write it",
         ) from None
 
 
@@ -265,6 +266,19 @@ def _elsewhere(folder: Path) -> Elsewhere:
     return Elsewhere(shown(folder.name), title, checked(EvaluationFile, parsed(path), where=path))
 
 
+def stored_arrays(path: Path, *names: str, again: str) -> tuple[NDArray[Any], ...]:
+    """The named arrays of an `.npz`; `again` says what writes the file anew.
+
+    Raises:
+        DataError: if the file is damaged or has no such array.
+    """
+    try:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
+            return tuple(archive[name] for name in names)
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path.name} cannot be read: {error}", where=path, fix=f"{again}, or remove it") from None
+
+
 def _samples(folder: Path) -> tuple[tuple[Sample, ...] | None, NDArray[np.uint8] | None]:
     words, pixels = folder / "samples.json", folder / "samples.npz"
     if not (words.is_file() and pixels.is_file()):
@@ -273,13 +287,7 @@ def _samples(folder: Path) -> tuple[tuple[Sample, ...] | None, NDArray[np.uint8]
     if not isinstance(entries, list):
         raise DataError("samples.json is not a list", where=words, fix="evaluate again to write it")
     samples = tuple(checked(Sample, entry, where=words) for entry in entries)
-    try:
-        with pixels.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
-            images = archive["images"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(
-            f"samples.npz cannot be read: {error}", where=pixels, fix="evaluate again, or remove it"
-        ) from None
+    (images,) = stored_arrays(pixels, "images", again="evaluate again")
     gray_or_rgb = images.ndim == 3 or (images.ndim == 4 and images.shape[3] == 3)
     if images.dtype != np.uint8 or not gray_or_rgb or len(images) != len(samples):
         raise DataError(

@@ -6,6 +6,8 @@ runs no script, and it is the same byte for byte for the same run folder, wherev
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -150,6 +152,17 @@ def trained_part(value: str | int | None) -> str:
 
 
 @cache
+def template_text(name: str) -> str:
+    """A style sheet, script or template of the pages as it stands."""
+    return resources.files("tumorscope.reporting").joinpath(f"templates/{name}").read_text(encoding="utf-8")
+
+
+def script_source(script: str) -> str:
+    """The script as a source of a content security policy."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+
+
+@cache
 def environment() -> Environment:
     """The template environment: everything is escaped; an unknown name is an error."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -183,6 +196,6 @@ def environment() -> Environment:
         metric_range=words.metric_range,
         shortened=words.shortened,
         strip=strip,
-        style=resources.files("tumorscope.reporting").joinpath("templates/style.css").read_text(encoding="utf-8"),
+        style=template_text("style.css"),
     )
     return made

@@ -12,8 +12,24 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-SHARES = frozenset({"accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv", "majority_accuracy"})
-"""Metrics that are shares of images and are printed as percentages; the others are printed as decimals."""
+SHARES = frozenset(
+    [
+        "accuracy",
+        "balanced_accuracy",
+        "sensitivity",
+        "specificity",
+        "ppv",
+        "npv",
+        "majority_accuracy",
+        "pointing",
+        "energy",
+        "iou",
+        "box_hit",
+        "ap30",
+        "ap50",
+    ]
+)
+"""Metrics that are shares of images, or are reported so; printed as percentages. Others are printed as decimals."""
 
 METRIC_NAMES = {
     "accuracy": "Accuracy",
@@ -30,6 +46,12 @@ METRIC_NAMES = {
     "ppv": "PPV",
     "npv": "NPV",
     "f1": "F1",
+    "pointing": "Pointing game",
+    "energy": "Heat in the boxes",
+    "iou": "Overlap (IoU)",
+    "box_hit": "Box hit",
+    "ap30": "AP at 0.3",
+    "ap50": "AP at 0.5",
 }
 METHOD_NAMES = {
     "wilson": "Wilson",
