@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tumorscope.core.types import Pixels
+
 CLASSES = ("left", "none", "right")
 
 
@@ -38,3 +40,13 @@ def class_folders(
             for i in range(count):
                 scan(label, rng).save(folder / f"{label[:1]}{i:03}.png")
     return root
+
+
+def spotted(width: int, height: int) -> tuple[Pixels, tuple[int, int]]:
+    """Black margin, gray body off the centre, one bright spot in it; the spot's middle (x, y)."""
+    pixels = np.zeros((height, width), dtype=np.uint8)
+    pixels[height // 10 : height * 9 // 10, width // 5 : width * 19 // 20] = 60
+    # inside the middle square of the body too, so that no crop cuts it away
+    x, y = round(width * 0.6), round(height * 0.45)
+    pixels[y - 2 : y + 3, x - 2 : x + 3] = 255
+    return pixels, (x, y)

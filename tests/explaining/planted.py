@@ -12,8 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from tumorscope.explaining.geometry import Boxes
 from tumorscope.explaining.measuring import Boxed
+from tumorscope.imaging.boxes import Boxes
 from tumorscope.imaging.loader import Normalisation, to_unit
 from tumorscope.models.registry import BuiltModel
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from tumorscope.explaining.geometry import Boxes
 from tumorscope.explaining.weak_boxes import Matches, Precision, average_precision, box_iou, boxes_of, match
+from tumorscope.imaging.boxes import Boxes
 
 NONE = np.zeros((0, 4))
 

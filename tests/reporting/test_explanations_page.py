@@ -29,7 +29,7 @@ from tests.reporting.explanations import (
 from tests.reporting.page import Page
 from tests.reporting.test_escape import EVIL, SURROGATE
 from tumorscope.core.errors import DataError
-from tumorscope.explaining.geometry import coloured
+from tumorscope.explaining.heat import coloured
 from tumorscope.explaining.score import score
 from tumorscope.reporting.explanations_page import MOST_PICTURES, render_explanations
 from tumorscope.reporting.words import metric_range, percent, points
@@ -189,7 +189,7 @@ def test_marks_say_how_a_method_stands(whole: str) -> None:
         (lambda c: c["score"].update(cascade={}), "No cascade of random weights was computed."),
         (lambda c: c["score"].update(cascade={}), "Whether random weights change its maps is not known."),
         (lambda c: c["score"].update(gaps={}), "nothing here is shown to be better than chance"),
-        (lambda c: c["score"].update(gaps={}), "It was compared with no control"),
+        (lambda c: c["score"].update(gaps={}), "Layer-CAM was compared with no control"),
         (lambda c: c["score"].update(sources={}, gaps={}, cascade={}), "No method was scored."),
         (lambda c: [s.update(per_class={}) for s in c["score"]["sources"].values()], "No class was scored by itself."),
         (lambda c: c["score"]["sources"]["edges"]["overall"].pop("iou"), "undefined"),

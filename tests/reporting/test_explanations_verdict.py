@@ -48,11 +48,11 @@ def test_no_gap_is_not_known() -> None:
 
 def test_better_than_every_control() -> None:
     found = verdict(of())
-    assert found.tone == "better"
+    assert (found.tone, found.tag) == ("better", "Better than every control")
     assert found.text == (
         "Of 3 methods, Layer-CAM has the largest share of its heat in the boxes: 45.1% (42.0 to 48.5%). "
         "Of its controls, “where training boxes lie” has the most: 26.8%. "
-        "It is better than every one of its 6 controls: each paired interval lies above zero. "
+        "Layer-CAM is better than every one of its 6 controls: each paired interval lies above zero. "
         "Random weights change its maps: with all weights drawn anew, their rank correlation with the trained"
         " model’s is 0.16 (0.13 to 0.19). Random weights hardly change the maps of Integrated Gradients."
     )
@@ -78,18 +78,41 @@ def test_one_control_is_enough_to_deny_it(gap: dict[str, Any], expected: str, wo
 
 
 @pytest.mark.parametrize(
-    ("last", "expected", "words"),
+    ("last", "expected", "tag", "words"),
     [
-        (estimate(0.1, 0.05), "better", "Random weights change its maps: with all weights drawn anew"),
-        (estimate(0.5, 0.05), "same", "Random weights change its maps only in part"),
-        (estimate(0.8, 0.05), "worse", "Random weights hardly change its maps, which then show the image"),
-        (NO_INTERVAL, "unknown", "Whether random weights change its maps is not known."),
+        (
+            estimate(0.1, 0.05),
+            "better",
+            "Better than every control",
+            "Random weights change its maps: with all weights drawn anew",
+        ),
+        (
+            estimate(0.5, 0.05),
+            "same",
+            "Passes the sanity check only in part",
+            "Random weights change its maps only in part",
+        ),
+        (
+            estimate(0.8, 0.05),
+            "worse",
+            "Fails the sanity check",
+            "Random weights hardly change its maps, which then show the image",
+        ),
+        (NO_INTERVAL, "unknown", "Without a sanity check", "Whether random weights change its maps is not known."),
     ],
 )
-def test_what_random_weights_do_is_said(last: dict[str, Any], expected: str, words: str) -> None:
+def test_what_random_weights_do_is_said(last: dict[str, Any], expected: str, tag: str, words: str) -> None:
     score = of(last=last)
     assert change(score.cascade[BEST]) == expected
-    assert words in verdict(score).text
+    found = verdict(score)
+    assert (found.tone, found.tag) == (expected, tag)
+    assert words in found.text
+
+
+def test_a_control_that_is_not_beaten_counts_more_than_the_sanity_check() -> None:
+    found = verdict(of(gap=estimate(-0.2, 0.05), last=estimate(0.8, 0.05)))
+    assert found.tag == "Worse than a control"
+    assert "hardly change its maps" in found.text
 
 
 def test_a_cascade_that_stops_early_says_where() -> None:

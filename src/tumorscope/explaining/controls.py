@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from tumorscope.core.errors import UsageError
 from tumorscope.evaluation.resampling import Floats
-from tumorscope.explaining.geometry import Boxes, box_mask
+from tumorscope.imaging.boxes import Boxes, box_mask
 from tumorscope.models.registry import BuiltModel
 
 CENTRE_SIGMA = 0.25

@@ -21,7 +21,7 @@ from tumorscope.core.errors import DataError, ImageFault, UsageError
 from tumorscope.core.files import atomic_path
 from tumorscope.core.types import Pixels
 from tumorscope.explaining.controls import randomised, rank_correlation
-from tumorscope.explaining.geometry import heat_to_source, overlay, scaled
+from tumorscope.explaining.heat import heat_to_source, overlay, scaled
 from tumorscope.explaining.methods import heatmaps, method_named
 from tumorscope.imaging.decode import decode_file
 from tumorscope.imaging.preprocess import preprocess

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tumorscope.core.types import Probs, Targets
 from tumorscope.evaluation.resampling import Floats
 from tumorscope.explaining.asking import Progress
-from tumorscope.explaining.geometry import Boxes, Mask, box_mask
+from tumorscope.imaging.boxes import Boxes, Mask, box_mask
 
 Images = NDArray[np.uint8]
 

@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 from tumorscope.bundle.bundle import Bundle
 from tumorscope.core.types import Probs
 from tumorscope.data.manifest import Manifest
-from tumorscope.explaining.geometry import boxes_in_pixels, boxes_to_input, heat_to_source, scaled
+from tumorscope.explaining.heat import heat_to_source, scaled
 from tumorscope.explaining.localisation import energy, pointing
 from tumorscope.explaining.measuring import Boxed
 from tumorscope.explaining.methods import heatmaps
+from tumorscope.imaging.boxes import boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.preprocess import Preprocessing, preprocess
 
 SIDE_PX = 192

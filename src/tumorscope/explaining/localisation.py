@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.evaluation.resampling import Floats
-from tumorscope.explaining.geometry import Boxes, Mask, scaled
+from tumorscope.explaining.heat import scaled
 from tumorscope.explaining.weak_boxes import box_iou, boxes_of
+from tumorscope.imaging.boxes import Boxes, Mask
 
 Heats = NDArray[np.float32]
 

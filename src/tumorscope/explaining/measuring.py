@@ -18,7 +18,6 @@ from tumorscope.core.errors import DataError
 from tumorscope.core.types import Probs, Targets
 from tumorscope.evaluation.resampling import Floats
 from tumorscope.explaining.asking import Progress
-from tumorscope.explaining.geometry import Boxes, Mask, box_mask
 from tumorscope.explaining.localisation import (
     FIXED_THRESHOLD,
     MEASURES,
@@ -31,6 +30,7 @@ from tumorscope.explaining.localisation import (
     pointing,
 )
 from tumorscope.explaining.weak_boxes import Matches, boxes_of, match
+from tumorscope.imaging.boxes import Boxes, Mask, box_mask
 
 Make: TypeAlias = Callable[[NDArray[np.uint8], Targets], Heats]
 """(b, C, S, S) uint8 images and (b,) class positions to (b, S, S) heat."""

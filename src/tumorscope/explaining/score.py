@@ -20,11 +20,11 @@ from tumorscope.evaluation.intervals import as_json
 from tumorscope.evaluation.shares import RESAMPLES, mean_gap, mean_share
 from tumorscope.explaining.asking import Progress
 from tumorscope.explaining.controls import Control, cascade, randomised, rank_correlation, static_controls
-from tumorscope.explaining.geometry import Boxes
 from tumorscope.explaining.localisation import MEASURES
 from tumorscope.explaining.measuring import DETECTION, Boxed, Make, Measured, measure, thresholds_on
 from tumorscope.explaining.methods import METHODS, heatmaps
 from tumorscope.explaining.weak_boxes import Precision
+from tumorscope.imaging.boxes import Boxes
 from tumorscope.models.registry import BuiltModel
 
 Report: TypeAlias = Callable[[str, int, int], None]

@@ -25,10 +25,10 @@ from tumorscope.data.relabel import relabel
 from tumorscope.data.split import load_split, sharing
 from tumorscope.data.splitting import LIKELY_KINDS, groups_of
 from tumorscope.explaining.gallery import gallery
-from tumorscope.explaining.geometry import Boxes, boxes_in_pixels, boxes_to_input
 from tumorscope.explaining.measuring import Boxed
 from tumorscope.explaining.removal import curves_of, removal
 from tumorscope.explaining.score import score
+from tumorscope.imaging.boxes import Boxes, boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.cache import PixelCache, open_cache
 
 Report = Callable[[str, int, int], None]

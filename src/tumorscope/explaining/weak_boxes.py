@@ -16,7 +16,8 @@ from tumorscope.core.types import Estimate, Targets
 from tumorscope.evaluation.intervals import evidence, resampled, resampled_difference
 from tumorscope.evaluation.resampling import Floats, resample_counts
 from tumorscope.evaluation.shares import METHOD, RESAMPLES
-from tumorscope.explaining.geometry import Boxes, scaled
+from tumorscope.explaining.heat import scaled
+from tumorscope.imaging.boxes import Boxes
 
 MOST = 5
 """Boxes kept of one heatmap, those with most heat; further components are specks."""

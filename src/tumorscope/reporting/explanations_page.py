@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tumorscope.core.errors import DataError
 from tumorscope.core.files import write_text
-from tumorscope.explaining.geometry import coloured
+from tumorscope.explaining.heat import coloured
 from tumorscope.reporting.contract import Est, Sample, checked
 from tumorscope.reporting.contract_explanations import CascadeStep, ExplanationsFile, Heatmap, HeatScore, HeatSource
 from tumorscope.reporting.explanations_figures import RANDOM_ORDER, cascade_figure, curve_figures, in_order, named

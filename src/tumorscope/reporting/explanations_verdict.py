@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tumorscope.reporting.answer import Verdict
 from tumorscope.reporting.contract import Est
 from tumorscope.reporting.contract_explanations import CascadeStep, HeatScore
 from tumorscope.reporting.words import count, decimal, listed, metric_range, metric_value, quoted
@@ -32,6 +31,15 @@ def tone(gap: Est | None) -> str:
     if gap is None or gap.low is None or gap.high is None:
         return "unknown"
     return "better" if gap.low > 0 else "worse" if gap.high < 0 else "same"
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """What a page is read for: `tone` is "better", "same", "worse" or "unknown", `tag` says it in a few words."""
+
+    tone: str
+    tag: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -111,18 +119,39 @@ CHANGES = {
 }
 
 
-def verdict(score: HeatScore) -> Verdict:
-    """The paragraph at the head of the page."""
+TAGS = {
+    "better": "Better than every control",
+    "same": "Not better than every control",
+    "worse": "Worse than a control",
+    "unknown": "Not compared",
+}
+DOUBTS = {
+    "worse": ("worse", "Fails the sanity check"),
+    "same": ("same", "Passes the sanity check only in part"),
+    "unknown": ("unknown", "Without a sanity check"),
+}
+"""Tone and tag of a method that is better than its controls, by what random weights do to its maps."""
+
+
+def verdict(score: HeatScore) -> Paragraph:
+    """The paragraph at the head of the page; its tone is as good as the worse of controls and sanity check."""
     names = methods(score)
     if not names or _leading(score, names[0]) is None:
-        return Verdict("unknown", "No method has a score for its share of heat in the boxes.")
+        return Paragraph("unknown", TAGS["unknown"], "No method has a score for its share of heat in the boxes.")
     best = names[0]
     found = standing(score, best, LEADING)
-    sentences = [_lead(score, best, len(names)), _rival(score, best), _against(found), _dependence(score, best)]
+    sentences = [
+        _lead(score, best, len(names)),
+        _rival(score, best),
+        _against(score.sources[best].title, found),
+        _dependence(score, best),
+    ]
     stuck = [score.sources[n].title for n in names[1:] if change(score.cascade.get(n, ())) == "worse"]
     if stuck:
         sentences.append(f"Random weights hardly change the maps of {listed(stuck)}.")
-    return Verdict(found.tone, " ".join(filter(None, sentences)))
+    kind = change(score.cascade.get(best, ()))
+    doubt = DOUBTS.get(kind) if found.tone == "better" else None
+    return Paragraph(*(doubt or (found.tone, TAGS[found.tone])), " ".join(filter(None, sentences)))
 
 
 def _lead(score: HeatScore, best: str, number: int) -> str:
@@ -141,18 +170,19 @@ def _rival(score: HeatScore, best: str) -> str:
     return f"Of its controls, “{score.sources[rival].title}” has the most: {metric_value(LEADING, known[rival])}."
 
 
-def _against(found: Standing) -> str:
+def _against(title: str, found: Standing) -> str:
     if not found.total:
-        return "It was compared with no control: whether it shows more than chance is not known."
+        return f"{title} was compared with no control: whether it shows more than chance is not known."
     if found.tone == "better" and found.total == 1:
-        return "It is better than its only control: the paired interval lies above zero."
+        return f"{title} is better than its only control: the paired interval lies above zero."
     if found.tone == "better":
         return (
-            f"It is better than every one of its {count(found.total)} controls: each paired interval lies above zero."
+            f"{title} is better than every one of its {count(found.total)} controls:"
+            " each paired interval lies above zero."
         )
     better = len(found.controls.get("better", ()))
     rest = Standing({t: names for t, names in found.controls.items() if t != "better"}).words
-    return f"It is better than {count(better)} of its {count(found.total)} controls, but {rest}."
+    return f"{title} is better than {count(better)} of its {count(found.total)} controls, but {rest}."
 
 
 def _dependence(score: HeatScore, best: str) -> str:

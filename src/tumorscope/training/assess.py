@@ -26,6 +26,7 @@ from tumorscope.evaluation.conformal import Conformal, describe_sets
 from tumorscope.evaluation.evaluation import evaluate
 from tumorscope.evaluation.operating import OperatingPoint
 from tumorscope.evaluation.predictions import Predictions
+from tumorscope.imaging.boxes import boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.preprocess import Preprocessing, preprocess
 from tumorscope.training.parts import overlaps
 
@@ -173,21 +174,17 @@ def write_samples(manifest: Manifest, predictions: Predictions, rows: NDArray[np
         record = manifest.records[index]
         boxes = []
         for box in record.boxes:
-            left, top = geometry.to_input(
-                (box.cx - box.w / 2) * record.width_px, (box.cy - box.h / 2) * record.height_px
-            )
-            right_x, bottom = geometry.to_input(
-                (box.cx + box.w / 2) * record.width_px, (box.cy + box.h / 2) * record.height_px
-            )
-            boxes.append(
-                {
-                    "label": box.label,
-                    "cx": (left + right_x) / 2 / THUMBNAIL_PX,
-                    "cy": (top + bottom) / 2 / THUMBNAIL_PX,
-                    "w": (right_x - left) / THUMBNAIL_PX,
-                    "h": (bottom - top) / THUMBNAIL_PX,
-                }
-            )
+            pixels_of = boxes_in_pixels([box], width_px=record.width_px, height_px=record.height_px)
+            for left, top, right_x, bottom in boxes_to_input(pixels_of, geometry, size_px=THUMBNAIL_PX).tolist():
+                boxes.append(
+                    {
+                        "label": box.label,
+                        "cx": (left + right_x) / 2 / THUMBNAIL_PX,
+                        "cy": (top + bottom) / 2 / THUMBNAIL_PX,
+                        "w": (right_x - left) / THUMBNAIL_PX,
+                        "h": (bottom - top) / THUMBNAIL_PX,
+                    }
+                )
         predicted = int(predictions.predicted[i])
         entries.append(
             {

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from tumorscope.core.errors import UsageError
 from tumorscope.data.manifest import Manifest
+from tumorscope.imaging.boxes import box_mask, boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.cache import PixelCache
 from tumorscope.models.outputs import class_logits
 
@@ -27,34 +28,16 @@ REGION_PX = 56
 def region_masks(manifest: Manifest, cache: PixelCache) -> NDArray[np.uint8]:
     """(N, 1, 56, 56) masks of the boxes in the network's input, 255 inside; all zero without a box.
 
-    A mask pixel that a box covers in part counts in full where the box covers its centre, and each box holds one
-    pixel at least.
+    Each box holds one pixel at least; what the preprocessing cut away is gone.
     """
+    size_px = cache.preprocessing.size_px
     masks = np.zeros((len(manifest), 1, REGION_PX, REGION_PX), dtype=np.uint8)
-    scale = REGION_PX / cache.preprocessing.size_px
     for row, record in enumerate(manifest.records):
-        if not record.boxes:
-            continue
-        geometry = cache.geometry(row)
-        width, height = geometry.source_width_px, geometry.source_height_px
-        for box in record.boxes:
-            left, top = geometry.to_input((box.cx - box.w / 2) * width, (box.cy - box.h / 2) * height)
-            right, bottom = geometry.to_input((box.cx + box.w / 2) * width, (box.cy + box.h / 2) * height)
-            columns = _covered(left * scale, right * scale)
-            rows = _covered(top * scale, bottom * scale)
-            masks[row, 0, rows, columns] = 255
+        if record.boxes:
+            pixels = boxes_in_pixels(record.boxes, width_px=record.width_px, height_px=record.height_px)
+            boxes = boxes_to_input(pixels, cache.geometry(row), size_px=size_px) * (REGION_PX / size_px)
+            masks[row, 0] = box_mask(boxes, width_px=REGION_PX, height_px=REGION_PX) * np.uint8(255)
     return masks
-
-
-def _covered(low: float, high: float) -> slice:
-    """Mask pixels whose centres lie between two edges; the nearest one where there is none; none outside."""
-    if high <= 0 or low >= REGION_PX:
-        return slice(0, 0)
-    first, last = round(max(low, 0.0)), round(min(high, float(REGION_PX)))
-    if last <= first:
-        first = min(int((max(low, 0.0) + min(high, float(REGION_PX))) / 2), REGION_PX - 1)
-        last = first + 1
-    return slice(first, last)
 
 
 def check_boxes(manifest: Manifest, rows: NDArray[np.int64]) -> int:
