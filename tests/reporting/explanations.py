@@ -5,7 +5,7 @@ No two estimates are alike, so that each number on a page can be traced to its p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.core.files import save_npz, write_json
+from tumorscope.reporting.explanations_page import render_explanations
 
 Bytes = NDArray[np.uint8]
+Change = Callable[[dict[str, Any]], object]
 SIDE_PX = 192
 MEASURES = {
     "pointing": "share of images whose hottest pixel lies in a box (Zhang et al. 2018, without its tolerance)",
@@ -213,6 +215,13 @@ def write_explanations(folder: Path, found: dict[str, Any] | None = None, *, pic
     write_json(folder / "explanations.json", content(pictures) if found is None else found)
     write_gallery(folder, *pixels(pictures))
     return folder
+
+
+def changed(folder: Path, change: Change, *, pictures: int = 4) -> str:
+    """The page after a change of the file."""
+    found = content(pictures)
+    change(found)
+    return render_explanations(write_explanations(folder, found, pictures=pictures)).read_text(encoding="utf-8")
 
 
 def write_gallery(folder: Path, images: NDArray[Any], heats: NDArray[Any]) -> Path:

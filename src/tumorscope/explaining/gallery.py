@@ -79,7 +79,7 @@ def gallery(
                 "energy": float(inside[place]),
                 "boxes": [
                     {
-                        "label": record.label,
+                        "label": card.classes[int(boxed.targets[boxed.boxed[place]])],
                         "cx": float(left + right) / 2,
                         "cy": float(top + bottom) / 2,
                         "w": float(right - left),

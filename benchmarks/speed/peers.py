@@ -1,0 +1,212 @@
+"""What a user would pick instead: fastai, Ultralytics `classify`, timm's way to train, on the same images.
+
+    python -m benchmarks.speed.peers make-env ENV                  # an environment of their own, once
+    ENV/bin/python -m benchmarks.speed.peers timm NAME --data DATA # one timing; also fastai, ultralytics
+
+The same network (by timm; Ultralytics takes torchvision's), size, batch and number of epochs, random initial weights,
+each peer's own loader with its usual two workers and its own augmentation by flips and small turns. fastai and
+Ultralytics train in float32 on a CPU; timm's loop as its train.py does with `--amp --amp-dtype bfloat16
+--channels-last`. Prints seconds of all of it and of the median epoch, validation included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import site
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.works import Job, job
+
+WORKERS = 2
+
+
+def make_env(folder: Path) -> None:
+    """A virtual environment with fastai and Ultralytics, which takes torch from the one that runs this."""
+    venv.create(folder, with_pip=True)
+    library = next((folder / "lib").glob("python3*")) / "site-packages"
+    (library / "shared.pth").write_text("\n".join(site.getsitepackages()) + "\n", encoding="utf-8")
+    (library / "tumorscope.pth").write_text(f"{Path(__file__).resolve().parents[2] / 'src'}\n", encoding="utf-8")
+    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "fastai", "ultralytics"], check=True)
+
+
+def _named(work: Job, rows: Any) -> tuple[list[Path], list[int]]:
+    paths = [work.root / work.manifest.records[i].path for i in rows.tolist()]
+    return paths, work.targets[rows].tolist()
+
+
+def _summary(start: float, epochs: list[float]) -> dict[str, float]:
+    return {"whole": time.perf_counter() - start, "epoch": sorted(epochs)[len(epochs) // 2]}
+
+
+def timm_loop(work: Job) -> dict[str, float]:
+    """Timm's transforms, optimizer and step: bf16 autocast and channels-last, as its train.py with those options."""
+    import timm
+    import torch
+    from PIL import Image
+    from timm.data import create_transform
+    from timm.optim import create_optimizer_v2
+    from torch.utils.data import DataLoader, Dataset
+
+    class Files(Dataset[Any]):
+        def __init__(self, rows: Any, training: bool) -> None:
+            self.paths, self.targets = _named(work, rows)
+            self.change = create_transform(
+                (3, work.work.size_px, work.work.size_px), is_training=training, no_aug=not training
+            )
+
+        def __len__(self) -> int:
+            return len(self.paths)
+
+        def __getitem__(self, index: int) -> Any:
+            return self.change(Image.open(self.paths[index]).convert("RGB")), self.targets[index]
+
+    start = time.perf_counter()
+    train = DataLoader(
+        Files(work.train, training=True),
+        work.work.batch_size,
+        shuffle=True,
+        num_workers=WORKERS,
+        persistent_workers=True,
+    )
+    val = DataLoader(Files(work.val, training=False), work.work.batch_size, num_workers=WORKERS)
+    model = timm.create_model(work.work.model, num_classes=work.classes).to(memory_format=torch.channels_last)
+    optimizer = create_optimizer_v2(model, opt="adam", lr=1e-4)
+    criterion = torch.nn.CrossEntropyLoss()
+    epochs = []
+    for _ in range(work.work.epochs):
+        begun = time.perf_counter()
+        model.train()
+        for images, targets in train:
+            batch = images.to(memory_format=torch.channels_last)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                loss = criterion(model(batch), targets)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        model.eval()
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            for images, targets in val:
+                criterion(model(images.to(memory_format=torch.channels_last)), targets).item()
+        epochs.append(time.perf_counter() - begun)
+    return _summary(start, epochs)
+
+
+def fastai(work: Job) -> dict[str, float]:
+    """Fastai's DataBlock and Learner."""
+    import timm
+    import torch
+    from fastai.vision import all as fast
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    start = time.perf_counter()
+    paths, targets = (a + b for a, b in zip(_named(work, work.train), _named(work, work.val), strict=True))
+    block = fast.DataBlock(
+        blocks=(fast.ImageBlock, fast.CategoryBlock),
+        get_x=lambda place: paths[place],
+        get_y=lambda place: targets[place],
+        splitter=fast.IndexSplitter(list(range(len(work.train), len(paths)))),
+        item_tfms=fast.Resize(work.work.size_px, method="squish"),
+        batch_tfms=[fast.Flip(), fast.Rotate(max_deg=10), fast.Normalize.from_stats(*fast.imagenet_stats)],
+    )
+    loaders = block.dataloaders(
+        range(len(paths)), bs=work.work.batch_size, num_workers=WORKERS, device=torch.device("cpu")
+    )
+    model = timm.create_model(work.work.model, num_classes=work.classes)
+    learner = fast.Learner(loaders, model, loss_func=fast.CrossEntropyLossFlat(), metrics=fast.accuracy)
+    epochs = []
+    with learner.no_bar(), learner.no_logging():
+        for _ in range(work.work.epochs):
+            begun = time.perf_counter()
+            learner.fit(1, lr=1e-4)
+            epochs.append(time.perf_counter() - begun)
+    return _summary(start, epochs)
+
+
+def ultralytics(work: Job) -> dict[str, float]:
+    """Ultralytics' classification trainer on folders of links, with torchvision's network of the same name."""
+    os.environ |= {"YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false", "WANDB_DISABLED": "true"}
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        os.environ["YOLO_CONFIG_DIR"] = str(root / "config")
+        for part, rows in (("train", work.train), ("val", work.val)):
+            for number, (path, target) in enumerate(zip(*_named(work, rows), strict=True)):
+                place = root / "data" / part / work.manifest.classes[target] / f"{number}{path.suffix}"
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.symlink_to(path.resolve())
+        import torch
+        import torchvision
+        from ultralytics.models.yolo.classify import ClassificationTrainer
+
+        class Network(torch.nn.Module):
+            """The network with what the trainer asks of its own: a loss of a batch, and of predictions."""
+
+            def __init__(self) -> None:
+                super().__init__()
+                self.inner = torchvision.models.get_model(work.work.model, num_classes=work.classes)
+
+            def forward(self, batch: Any, *_: Any, **__: Any) -> Any:
+                return self.loss(batch) if isinstance(batch, dict) else self.inner(batch)
+
+            def loss(self, batch: Any, predictions: Any = None) -> Any:
+                found = self.inner(batch["img"]) if predictions is None else predictions
+                value = torch.nn.functional.cross_entropy(found, batch["cls"])
+                return value, value.detach().reshape(1)
+
+        class Trainer(ClassificationTrainer):  # type: ignore[misc]  # no stubs
+            def setup_model(self) -> None:
+                self.model = Network()
+
+        start = time.perf_counter()
+        trainer = Trainer(
+            overrides={
+                "model": "yolo11n-cls.yaml",
+                "data": str(root / "data"),
+                "epochs": work.work.epochs,
+                "imgsz": work.work.size_px,
+                "batch": work.work.batch_size,
+                "device": "cpu",
+                "workers": WORKERS,
+                "pretrained": False,
+                "amp": False,
+                "plots": False,
+                "optimizer": "Adam",
+                "lr0": 1e-4,
+                "project": str(root / "runs"),
+                "save": False,
+            }
+        )
+        begun: list[float] = []
+        epochs: list[float] = []
+        trainer.add_callback("on_train_epoch_start", lambda _: begun.append(time.perf_counter()))
+        trainer.add_callback("on_fit_epoch_end", lambda _: epochs.append(time.perf_counter() - begun[-1]))
+        trainer.train()
+        return _summary(start, epochs[: work.work.epochs])
+
+
+PEERS: dict[str, Callable[[Job], dict[str, float]]] = {"timm": timm_loop, "fastai": fastai, "ultralytics": ultralytics}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("peer", choices=[*PEERS, "make-env"])
+    parser.add_argument("name", help="a work, or the environment's folder")
+    parser.add_argument("--data", type=Path)
+    arguments = parser.parse_args()
+    if arguments.peer == "make-env":
+        make_env(Path(arguments.name))
+    else:
+        found = PEERS[arguments.peer](job(arguments.name, arguments.data))
+        sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
