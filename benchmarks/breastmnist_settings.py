@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,6 +66,10 @@ SETTINGS = {
 }
 
 
+def _averaging(decay: float) -> Any:
+    return get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # not typed by torch
+
+
 def fold(
     setting: Setting,
     images: NDArray[np.uint8],
@@ -96,7 +101,7 @@ def fold(
     )
     check = BatchLoader(images, targets, rows=held_out, batch_size=256, normalisation=built.normalisation)
     optimizer = torch.optim.Adam(built.module.parameters(), lr=1e-3, weight_decay=setting.weight_decay)
-    averaged = AveragedModel(built.module, multi_avg_fn=get_ema_multi_avg_fn(setting.average), use_buffers=True)
+    averaged = AveragedModel(built.module, multi_avg_fn=_averaging(setting.average), use_buffers=True)
     judged = averaged if setting.average else built.module
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, setting.epochs)
     share = float((targets[train] == 0).mean())

@@ -70,7 +70,7 @@ def upright(pixels: Pixels, pair: Pair) -> Image.Image:
 
 def write_sheets(folder: Path, manifest: Manifest, chosen: Sequence[Pair]) -> list[Path]:
     """Contact sheets of numbered pairs; nothing on them tells kind or score."""
-    paths = []
+    paths: list[Path] = []
     for start in range(0, len(chosen), COLUMNS * ROWS):
         part = chosen[start : start + COLUMNS * ROWS]
         sheet = Image.new("L", (COLUMNS * (2 * SIDE + 14), ROWS * (SIDE + 18)), 255)

@@ -50,7 +50,7 @@ def time_work(work: Work, data: str, repeats: int) -> dict[str, Any]:
     }
     workers = min(first, key=first.__getitem__)
     row: dict[str, Any] = {"what": what, "workers": int(workers), "baseline": [first[workers]], "ours": []}
-    other = {"compiled": []} if work.name in LONG else {}
+    other: dict[str, list[float]] = {"compiled": []} if work.name in LONG else {}
     for turn in range(repeats):
         if turn:
             row["baseline"].append(timed("seed_loop", work.name, "--data", data, "--workers", workers)[what])

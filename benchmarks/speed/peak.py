@@ -36,7 +36,7 @@ def step_gflop(model: str) -> float:
     built = build_model(model, outputs=4, channels=1, size_px=224)
     with FlopCounterMode(display=False) as counter:
         built.module(torch.zeros(2, 1, 224, 224)).sum().backward()
-    return counter.get_total_flops() / 2 / 1e9
+    return float(counter.get_total_flops()) / 2 / 1e9
 
 
 def measure() -> dict[str, float]:

@@ -24,6 +24,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.speed.works import Job, job
 
 WORKERS = 2
@@ -52,8 +54,8 @@ def timm_loop(work: Job) -> dict[str, float]:
     import timm
     import torch
     from PIL import Image
-    from timm.data import create_transform
-    from timm.optim import create_optimizer_v2
+    from timm.data.transforms_factory import create_transform
+    from timm.optim._optim_factory import create_optimizer_v2
     from torch.utils.data import DataLoader, Dataset
 
     class Files(Dataset[Any]):
@@ -108,7 +110,7 @@ def fastai(work: Job) -> dict[str, float]:
 
     torch.set_num_threads(os.cpu_count() or 1)
     start = time.perf_counter()
-    paths, targets = (a + b for a, b in zip(_named(work, work.train), _named(work, work.val), strict=True))
+    paths, targets = _named(work, np.concatenate([work.train, work.val]))
     block = fast.DataBlock(
         blocks=(fast.ImageBlock, fast.CategoryBlock),
         get_x=lambda place: paths[place],
@@ -156,14 +158,23 @@ def ultralytics(work: Job) -> dict[str, float]:
             def forward(self, batch: Any, *_: Any, **__: Any) -> Any:
                 return self.loss(batch) if isinstance(batch, dict) else self.inner(batch)
 
+            def criterion(self, predictions: Any, batch: Any) -> Any:
+                return self.loss(batch, predictions)
+
             def loss(self, batch: Any, predictions: Any = None) -> Any:
                 found = self.inner(batch["img"]) if predictions is None else predictions
                 value = torch.nn.functional.cross_entropy(found, batch["cls"])
-                return value, value.detach().reshape(1)
+                return value, {"loss": value.detach()}
 
         class Trainer(ClassificationTrainer):  # type: ignore[misc]  # no stubs
             def setup_model(self) -> None:
                 self.model = Network()
+
+            def save_model(self) -> None:
+                """Nothing: our side writes checkpoints, this one is spared them."""
+
+            def final_eval(self) -> None:
+                """Nothing: validation after the last epoch is timed already."""
 
         start = time.perf_counter()
         trainer = Trainer(
