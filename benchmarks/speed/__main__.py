@@ -1,10 +1,12 @@
 """`make bench`: time every work against the baseline, in turns, and write `docs/results/performance.md`.
 
     python -m benchmarks.speed --data DATA [--only NAME ...] [--repeats 3] [--json runs/speed.json] [--table-only]
+                               [--peers ENV]
 
 Every timing is a process of its own, one after another: baseline with 0 and with 2 loader workers (the better one
 counts), then tumorscope, and again. A ratio is that of the medians, with the smallest and the largest of the turns.
-Finished works stay in the JSON file and are not timed again, so that a stopped call goes on. Needs an idle machine.
+With `--peers` (an environment made by `benchmarks.speed.peers make-env ENV`) fastai, Ultralytics and timm's loop take
+their turns too where they train the same network. Finished works stay in the JSON file and are not timed again, so that a stopped call goes on. Needs an idle machine.
 """
 
 from __future__ import annotations
@@ -28,10 +30,18 @@ LONG = ("efficientnet-lite0", "efficientnet-b0", "resnet50", "tinyvgg")
 """Works whose recipes run so long that the plan tries compilation: they are timed compiled as well."""
 
 
-def timed(module: str, *words: str) -> dict[str, Any]:
+PEERS = {
+    "resnet50": ("timm", "fastai", "ultralytics"),
+    "efficientnet-b0": ("timm", "fastai", "ultralytics"),
+    "efficientnet-lite0": ("timm", "fastai"),
+}
+"""Works that a peer can train as they are; Ultralytics has torchvision's networks, which know no Lite0."""
+
+
+def timed(module: str, *words: str, python: str = sys.executable) -> dict[str, Any]:
     """What one timing process prints."""
     done = subprocess.run(
-        [sys.executable, "-m", f"benchmarks.speed.{module}", *words],
+        [python, "-m", f"benchmarks.speed.{module}", *words],
         check=True,
         capture_output=True,
         text=True,
@@ -42,7 +52,7 @@ def timed(module: str, *words: str) -> dict[str, Any]:
     return found
 
 
-def time_work(work: Work, data: str, repeats: int) -> dict[str, Any]:
+def time_work(work: Work, data: str, repeats: int, peers: Path | None) -> dict[str, Any]:
     """Seconds of baseline and tumorscope, one value a turn."""
     what = "whole" if work.whole else "epoch"
     first = {
@@ -60,6 +70,9 @@ def time_work(work: Work, data: str, repeats: int) -> dict[str, Any]:
         for name, seconds in other.items():
             seconds.append(timed("ours", work.name, "--data", data, "--compile")[what])
             row[name] = seconds
+        for name in PEERS.get(work.name, ()) if peers is not None else ():
+            found = timed("peers", name, work.name, "--data", data, python=str(peers / "bin" / "python"))
+            row.setdefault("peers", {}).setdefault(name, []).append(found[what])
     return row
 
 
@@ -107,6 +120,25 @@ def page(found: dict[str, Any]) -> str:
         if (row := found["works"].get(work.name)) and row["frozen"]
     ]
     lines += [*notes, ""] if notes else []
+    rows = [(work, row) for work in WORKS if "peers" in (row := found["works"].get(work.name, {}))]
+    if rows:
+        lines += [
+            "## Against what a user would pick instead",
+            "",
+            "`benchmarks/speed/peers.py`: the same network, images, size, batch and epochs, random initial weights.",
+            "",
+            "| work | peer | its seconds | tumorscope, s | ratio (min to max) |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for work, row in rows:
+            best = min((n for n in ("ours", "compiled") if n in row), key=lambda n: median(row[n]))
+            for name, seconds in row["peers"].items():
+                turns = [a / b for a, b in zip(seconds, row[best], strict=True)]
+                lines.append(
+                    f"| {work.title} | {name} | {median(seconds):.2f} | {median(row[best]):.2f} "
+                    f"| {median(seconds) / median(row[best]):.1f} ({min(turns):.1f} to {max(turns):.1f}) |"
+                )
+        lines.append("")
     peak = found.get("peak")
     row = found["works"].get("resnet50")
     if peak and row:
@@ -130,6 +162,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=[work.name for work in WORKS])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("runs/speed.json"))
+    parser.add_argument("--peers", type=Path, help="environment with the peers")
     parser.add_argument("--table-only", action="store_true")
     arguments = parser.parse_args()
     found: dict[str, Any] = {"works": {}}
@@ -142,7 +175,7 @@ def main() -> None:
         for work in WORKS:
             if work.name in found["works"] or (arguments.only and work.name not in arguments.only):
                 continue
-            found["works"][work.name] = time_work(work, arguments.data, arguments.repeats)
+            found["works"][work.name] = time_work(work, arguments.data, arguments.repeats, arguments.peers)
             write_json(arguments.json, found)
             middle, low, high = ratios(found["works"][work.name], "ours")
             sys.stdout.write(f"{work.title}: {middle:.1f} ({low:.1f} to {high:.1f}), target {work.target}\n")
