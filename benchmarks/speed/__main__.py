@@ -6,7 +6,8 @@
 Every timing is a process of its own, one after another: baseline with 0 and with 2 loader workers (the better one
 counts), then tumorscope, and again. A ratio is that of the medians, with the smallest and the largest of the turns.
 With `--peers` (an environment made by `benchmarks.speed.peers make-env ENV`) fastai, Ultralytics and timm's loop take
-their turns too where they train the same network. Finished works stay in the JSON file and are not timed again, so that a stopped call goes on. Needs an idle machine.
+their turns too where they train the same network. Finished works stay in the JSON file and are not timed again, so
+that a stopped call goes on. Needs an idle machine.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ def timed(module: str, *words: str, python: str = sys.executable) -> dict[str, A
 def time_work(work: Work, data: str, repeats: int, peers: Path | None) -> dict[str, Any]:
     """Seconds of baseline and tumorscope, one value a turn."""
     what = "whole" if work.whole else "epoch"
+    python = "" if peers is None else str(peers / "bin" / "python")
     first = {
         workers: timed("seed_loop", work.name, "--data", data, "--workers", workers)[what] for workers in ("0", "2")
     }
@@ -70,8 +72,8 @@ def time_work(work: Work, data: str, repeats: int, peers: Path | None) -> dict[s
         for name, seconds in other.items():
             seconds.append(timed("ours", work.name, "--data", data, "--compile")[what])
             row[name] = seconds
-        for name in PEERS.get(work.name, ()) if peers is not None else ():
-            found = timed("peers", name, work.name, "--data", data, python=str(peers / "bin" / "python"))
+        for name in PEERS.get(work.name, ()) if python else ():
+            found = timed("peers", name, work.name, "--data", data, python=python)
             row.setdefault("peers", {}).setdefault(name, []).append(found[what])
     return row
 
