@@ -36,7 +36,7 @@ SETS = {
     "brain-mri-boxes": "brain-mri-boxes",
 }
 PRICES = {
-    "tinyvgg": ("brain-mri-4class-tinyvgg", ("image.size_px=112", "stage.all.epochs=10")),
+    "tinyvgg": ("brain-mri-4class-tinyvgg", ("image.size_px=112", "stage.all.epochs=10"), 3),
     "efficientnet": (
         "brain-mri-4class-efficientnet",
         (
@@ -47,9 +47,10 @@ PRICES = {
             "stage.all.lr=3e-4",
             "stage.all.schedule=one_cycle",
         ),
+        1,
     ),
 }
-"""Leak prices: recipe and overrides. Smaller pictures and fewer epochs than the recipes': six arms are trained."""
+"""Leak prices: recipe, overrides, seeds of each arm. Smaller pictures and fewer epochs than the recipes': six arms are trained."""
 ACROSS = {"LEAK011": "same file", "LEAK012": "same pixels", "LEAK013": "near copy", "LEAK014": "likely patient"}
 SHORTCUTS = {
     "CUT001": "size and mode",
@@ -96,11 +97,11 @@ def run_audits(data: str, runs: Path) -> None:
 
 def price_words(name: str, data: str, weights: str, out: str) -> list[str]:
     """The words of one `leak-price` command."""
-    recipe, sets = PRICES[name]
+    recipe, sets, seeds = PRICES[name]
     words = ["leak-price", recipe, "--data", f"{data}/brain-mri-4class", "--out", out]
     for value in sets:
         words += ["--set", value.format(weights=weights)]
-    return words
+    return [*words, "--seeds", str(seeds)] if seeds > 1 else words
 
 
 def run_prices(data: str, weights: str, runs: Path) -> None:

@@ -59,9 +59,9 @@ JOBS = (
         "breastmnist/breastmnist.npz",
         "validation accuracy 0.86, test AUROC 0.90 (mean of 5 seeds)",
         extra=("--seeds", "5", "--accept-leaks"),
-        remark="The AUROC falls short of its target. An earlier run of the same recipe gave 0.895: seeds spread from "
-        "0.85 to 0.90, and the 78 validation images that choose the epoch are few. Settings were chosen by validation "
-        "figures only (docs/LOG.md).",
+        remark="The AUROC is 0.002 short of its target. Two earlier series of the same recipe gave 0.895 and 0.878 "
+        "(docs/LOG.md): 156 images and the choice of an epoch on 78 leave that much to chance, as the interval says. "
+        "Settings were chosen by validation figures only.",
     ),
     Job(
         "yesno-cnn",

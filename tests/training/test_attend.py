@@ -133,8 +133,8 @@ def _share_outside(weight: float) -> float:
     regions = torch.zeros(32, 1, 16, 16)
     regions[:, :, 0:8, 0:8] = 1
     watch = Attention(network, "2", classes=2, positive=None, weight=1.0)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
-    for _ in range(150):
+    optimizer = torch.optim.Adam(network.parameters(), lr=3e-2)
+    for _ in range(300):
         logits = network(images)
         term = watch.term(logits, targets, regions)
         optimizer.zero_grad()
@@ -146,7 +146,7 @@ def _share_outside(weight: float) -> float:
 
 
 def test_training_with_the_term_moves_evidence_inside() -> None:
-    assert _share_outside(3.0) < 0.5 * _share_outside(0.0)
+    assert _share_outside(1.0) < 0.3 * _share_outside(0.0)
 
 
 def test_a_run_attends_and_says_so(boxed: Manifest, tmp_path: Path) -> None:
