@@ -50,7 +50,10 @@ PRICES = {
         1,
     ),
 }
-"""Leak prices: recipe, overrides, seeds of each arm. Smaller pictures and fewer epochs than the recipes': six arms are trained."""
+"""Leak prices: recipe, overrides, seeds of each arm.
+
+Smaller pictures and fewer epochs than the recipes': six arms are trained.
+"""
 ACROSS = {"LEAK011": "same file", "LEAK012": "same pixels", "LEAK013": "near copy", "LEAK014": "likely patient"}
 SHORTCUTS = {
     "CUT001": "size and mode",
