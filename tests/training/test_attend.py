@@ -158,8 +158,14 @@ def test_a_run_attends_and_says_so(boxed: Manifest, tmp_path: Path) -> None:
         train(recipe(stage=stage, train={"attend": attend}), everything, out=out, command="c", console=QUIET)
         losses.append((out / "metrics.csv").read_text().splitlines()[1].split(",")[3])
         assert f'attend = "{attend}"' in (out / "recipe.resolved.toml").read_text()
+        assert "compile = false" in (out / "recipe.resolved.toml").read_text()
     assert float(losses[1]) > float(losses[0])
     assert read_json(tmp_path / "boxes" / "run.json")["stages"][0]["name"] == "all"
+
+
+def test_attention_is_never_compiled() -> None:
+    with pytest.raises(UsageError, match="leave compile out"):
+        recipe(train={"attend": "boxes", "compile": True})
 
 
 def test_no_boxes_no_attention(tmp_path: Path) -> None:

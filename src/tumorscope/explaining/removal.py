@@ -24,6 +24,8 @@ from tumorscope.explaining.methods import heatmaps
 CURVE_IMAGES = 24
 """Images that curves are made of: each costs some forty forward passes a method."""
 RANDOM_ORDER = "random order"
+RANDOM_CELLS = 7
+"""Cells a side of a random map: common networks end in 7 x 7."""
 
 Report = Callable[[str, int, int], None]
 
@@ -71,7 +73,7 @@ def curves_of(
     seed: int,
     progress: Report | None = None,
 ) -> dict[str, Any]:
-    """Deletion and insertion curves of each method, and in random order, on up to 24 images with boxes."""
+    """Deletion and insertion curves of each method, and patches in random order, on up to 24 images with boxes."""
     rng = np.random.default_rng(seed)
     chosen = np.sort(rng.permutation(rows.boxed)[:CURVE_IMAGES])
     images, targets = np.array(rows.images[chosen]), rows.targets[chosen]
@@ -88,7 +90,7 @@ def curves_of(
         )
         for name in methods
     }
-    heats[RANDOM_ORDER] = rng.random((len(images), rows.size_px, rows.size_px), dtype=np.float32)
+    heats[RANDOM_ORDER] = _random_heat(len(images), rows.size_px, rng)
 
     def predict(batch: NDArray[np.uint8]) -> Probs:
         return predictor.probs(predictor.logits(batch))
@@ -106,6 +108,18 @@ def curves_of(
             "insertion_area": as_json(mean_share(made.insertion_area, codes=groups, targets=targets, seed=seed)),
         }
     return {"n": len(chosen), "shares": shares, "methods": found}
+
+
+def _random_heat(n: int, size_px: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(n, S, S) smooth random maps, as coarse as those of common networks.
+
+    Single pixels in random order would be no control: they break every texture at once, and the answer with it.
+    """
+    from scipy.ndimage import zoom
+
+    coarse = rng.random((n, RANDOM_CELLS, RANDOM_CELLS))
+    maps = zoom(coarse, (1, size_px / RANDOM_CELLS, size_px / RANDOM_CELLS), order=1)
+    return np.asarray(maps, dtype=np.float32)
 
 
 def _renumbered(codes: Targets) -> Targets:

@@ -16,7 +16,7 @@ from tumorscope.reporting.svg import UNIT, Axis, Chart, ticks
 from tumorscope.reporting.words import decimal, metric_range, percent
 
 RANDOM_ORDER = "random order"
-"""The control of the curves: pixels in random order."""
+"""The control of the curves: patches in random order."""
 DODGE = 0.012
 """Sideways shift between methods, as a share of the axis, so that their intervals do not cover each other."""
 
@@ -82,7 +82,7 @@ def _told(steps: Sequence[CascadeStep]) -> str:
 
 
 def curve_figures(curves: HeatCurves, score: HeatScore) -> tuple[Figure, ...]:
-    """Deletion and insertion, every method beside pixels in random order."""
+    """Deletion and insertion, every method beside patches in random order."""
     if not curves.methods:
         return ()
     colours = looks(score)

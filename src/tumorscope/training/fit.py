@@ -352,8 +352,7 @@ def _feed(
 ) -> _Feed:
     """Images through the whole network, or kept activations of its frozen part through the rest."""
     if stage.trainable == "all":
-        fast = plan.compile and train.regions is None  # a compiled network does not show its layers
-        return _Feed(train, val, compiled(network, train.batch_size) if fast else network, "")
+        return _Feed(train, val, compiled(network, train.batch_size) if plan.compile else network, "")
     if train.regions is not None:
         return _Feed(train, val, network, "the frozen part runs every epoch: attend moves regions with the images")
     if not stage.kept_views:

@@ -122,6 +122,8 @@ class TrainPart(_Strict):
             raise ValueError('pos_weight needs loss = "bce"')
         if self.loss == "bce" and (self.class_weights != "none" or self.label_smoothing):
             raise ValueError('class_weights and label_smoothing need loss = "cross_entropy"; bce takes pos_weight')
+        if self.attend != "none" and self.compile is True:
+            raise ValueError("attend cannot watch the layers of a compiled network; leave compile out")
         return self
 
 

@@ -93,12 +93,15 @@ def _plan(
     images, targets, *_ = next(iter(loader))
     apply_freeze(built, heaviest)
     built.module.train()
+    wishes = wishes_of(recipe)
+    if recipe.train.attend != "none":
+        wishes = replace(wishes, compile=False)  # a compiled network does not show its layers
     return choose_plan(
         built.module,
         images.contiguous(),
         lambda logits: loss(logits, targets),
         device=device,
-        wishes=wishes_of(recipe),
+        wishes=wishes,
         steps=sum(stage.epochs for stage in recipe.stage.values() if stage.trainable == "all") * len(loader),
         key={"architecture": architecture, "batch": len(images), "trainable": heaviest},
     )
