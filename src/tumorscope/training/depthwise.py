@@ -3,7 +3,7 @@
 In: a network. Out: the same network; under bf16 autocast on a CPU its depthwise convolutions compute in float32 and
 hand on bf16. Their bf16 backward pass runs without matrix instructions: in a training step of EfficientNet-Lite0
 (batch 32, 224 px, two cores) convolution backward took 1.05 s of 1.70 s in bf16 and 0.36 s in float32
-(docs/results/performance.md). They are 4% of the arithmetic, so nothing else has to give up bf16.
+(docs/decisions/0008). They are a small part of the arithmetic, so nothing else has to give up bf16.
 """
 
 from __future__ import annotations
