@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from tumorscope.core.files import read_json, sha256_value, write_json, write_text
 from tumorscope.core.types import DatasetInfo, Pixels
+from tumorscope.evaluation.conformal import describe_sets, fit_conformal
 from tumorscope.evaluation.evaluation import evaluate
 from tumorscope.evaluation.operating import choose_operating_point
 from tumorscope.evaluation.predictions import Predictions, read_csv
@@ -326,7 +327,8 @@ def evaluation_json(kind: Kind, table: Predictions, validation: Predictions) -> 
         bootstrap=100,
     )
     value: dict[str, Any] = found.to_json()
-    return value
+    sets = fit_conformal(validation.probs, validation.targets, classes=kind.classes)
+    return {**value, "prediction_sets": describe_sets(sets, table)}
 
 
 def metrics_csv(kind: Kind, rng: np.random.Generator) -> str:

@@ -113,6 +113,20 @@ def test_figures_of_a_two_class_run(binary_run: Path) -> None:
     assert "No part of the test images was evaluated by itself." in text
 
 
+def test_prediction_sets_are_told_with_their_coverage(binary_run: Path, binary_copy: Path) -> None:
+    sets = json.loads((binary_run / "evaluation.json").read_text())["prediction_sets"]
+    text = Page.of(markup(binary_run)).text
+    assert "Sets of classes that an answer cannot rule out" in text
+    assert f"{sets['coverage']['value'] * 100:.1f}%" in text
+    low = {"value": 0.5, "low": 0.4, "high": 0.6, "method": "wilson"}
+    change(binary_copy / "evaluation.json", prediction_sets={**sets, "coverage": low, "never_ruled_out": ["a class"]})
+    text = again(binary_copy).text
+    assert "clearly less than was asked for" in text
+    assert "Never ruled out, for want of validation images: a class." in text
+    change(binary_copy / "evaluation.json", prediction_sets=None)
+    assert "Sets of classes" not in again(binary_copy).text
+
+
 def test_leaks_are_seen_at_the_top(four_run: Path) -> None:
     text = Page.of(markup(four_run)).text
     top = text[: text.index("All figures and how")]

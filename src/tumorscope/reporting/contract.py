@@ -29,6 +29,12 @@ class Est(Part):
     method: str = ""
 
 
+class Measured(Est):
+    """An estimate on n images."""
+
+    n: int = 0
+
+
 class Model(Part):
     """What was trained."""
 
@@ -220,6 +226,19 @@ class OperatingPoint(Part):
     accuracy: Est | None = None
 
 
+class PredictionSets(Part):
+    """How sets of classes did on labelled images."""
+
+    asked: float
+    n: int
+    coverage: Est
+    by_class: dict[str, Measured] = Field(default_factory=dict)
+    mean_size: float
+    share_empty: float
+    share_single: float
+    never_ruled_out: tuple[str, ...] = ()
+
+
 class EvaluationFile(Part):
     """`evaluation.json`: every figure with its interval."""
 
@@ -234,6 +253,7 @@ class EvaluationFile(Part):
     calibration: Calibration | None = None
     curves: dict[str, ClassCurves | None] = Field(default_factory=dict)
     operating_point: OperatingPoint | None = None
+    prediction_sets: PredictionSets | None = None
     subsets: dict[str, Subset] = Field(default_factory=dict)
     warnings: tuple[Notice, ...] = ()
     provenance: dict[str, Any] = Field(default_factory=dict)
@@ -304,12 +324,6 @@ class SummaryFile(Part):
     validation: Aggregated | None = None
     subsets: dict[str, Aggregated] = Field(default_factory=dict)
     children: tuple[ChildRun, ...] = ()
-
-
-class Measured(Est):
-    """An estimate on n images."""
-
-    n: int = 0
 
 
 class LeakArm(Part):
