@@ -13,31 +13,28 @@ import logging
 import signal
 import time
 import warnings
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
 from rich.console import Console
-from torch import Tensor, nn
+from torch import Tensor
 
-from tumorscope.core.errors import DataError, IntegrityError
-from tumorscope.core.files import atomic_path, write_text
-from tumorscope.core.screen import bar
+from tumorscope.core.errors import DataError
+from tumorscope.core.files import write_text
 from tumorscope.imaging.loader import Batches, BatchLoader
 from tumorscope.models.freeze import apply_freeze
 from tumorscope.models.registry import BuiltModel
-from tumorscope.models.trunk import cut
-from tumorscope.training.activations import keep_activations
 from tumorscope.training.attend import Attention
+from tumorscope.training.checkpoint import FitState, load_checkpoint, save_checkpoint
 from tumorscope.training.choosing import better, chosen_by
+from tumorscope.training.feed import feed_of
 from tumorscope.training.losses import Loss
 from tumorscope.training.module import StageModule
-from tumorscope.training.plan import Plan, compiled, prepare
+from tumorscope.training.plan import Plan, prepare
 from tumorscope.training.progress import RichProgress
-from tumorscope.training.recipe import EarlyStop, Recipe, Stage
+from tumorscope.training.recipe import EarlyStop, Recipe
 
 METRIC_COLUMNS = (
     "stage",
@@ -51,41 +48,6 @@ METRIC_COLUMNS = (
     "val_macro_f1",
     "val_auroc",
 )
-
-
-@dataclass
-class FitState:
-    """Everything between two epochs; plain values and tensors only, so that it can be stored without pickle code.
-
-    Attributes:
-        recipe_sha256: Recipe it belongs to.
-        split_sha256: Split it belongs to.
-        stage: Position of the running stage.
-        epoch: Epochs of that stage done.
-        rows: One row an epoch, over all stages.
-        best_value: Best monitored value so far, over all stages.
-        best_row: Position of its row.
-        waited: Epochs of this stage without improvement of the early-stopping figure.
-        stop_value: Best early-stopping figure of this stage.
-        seconds: Training time of each epoch in seconds.
-        stopped: Names of stages that stopped early.
-        plan: Execution plan it began with.
-        frozen: For each stage begun, how its frozen part was run.
-    """
-
-    recipe_sha256: str
-    split_sha256: str
-    stage: int = 0
-    epoch: int = 0
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    best_value: float | None = None
-    best_row: int = -1
-    waited: int = 0
-    stop_value: float | None = None
-    seconds: list[float] = field(default_factory=list)
-    stopped: list[str] = field(default_factory=list)
-    plan: dict[str, Any] = field(default_factory=dict)
-    frozen: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -165,62 +127,6 @@ class _EpochEnd(L.pytorch.callbacks.Checkpoint):
         self.progress.close_epoch(trainer.current_epoch, pl_module.row)
 
 
-def save_checkpoint(path: Path, state: FitState, module: StageModule, best: Mapping[str, Tensor]) -> None:
-    """Store all that the next epoch needs, atomically."""
-    scheduler = None if module.scheduler is None else module.scheduler.state_dict()
-    with atomic_path(path) as temporary:
-        torch.save(
-            {
-                "state": asdict(state),
-                "network": module.network.state_dict(),
-                "optimizer": module.optimizer.state_dict(),
-                "scheduler": scheduler,
-                "best": dict(best),
-            },
-            temporary,
-        )
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        stored: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-        Plan(**stored["state"]["plan"])
-    except Exception as error:
-        raise IntegrityError(
-            f"the checkpoint cannot be read: {type(error).__name__}",
-            where=path,
-            fix="train again into a new folder",
-        ) from error
-    return stored
-
-
-def load_checkpoint(path: Path, *, recipe_sha256: str, split_sha256: str) -> dict[str, Any]:
-    """Read a checkpoint of this very recipe and split; tensors and plain values only, never code.
-
-    Raises:
-        IntegrityError: If it is damaged or belongs to another recipe or split.
-    """
-    stored = _read_checkpoint(path)
-    state = stored["state"]
-    for name, expected in (("recipe", recipe_sha256), ("split", split_sha256)):
-        if state[f"{name}_sha256"] != expected:
-            raise IntegrityError(
-                f"the checkpoint was made with another {name}",
-                expected=f"{name} {expected[:12]}…, found {state[f'{name}_sha256'][:12]}…",
-                where=path,
-                fix="resume with the same recipe, overrides and data, or train into a new folder",
-            )
-    return stored
-
-
-def begun_plan(folder: Path) -> Plan | None:
-    """The execution plan that a stopped run in `folder` began with; None without a checkpoint."""
-    path = folder / "checkpoint.pt"
-    if not path.is_file():
-        return None
-    return Plan(**_read_checkpoint(path)["state"]["plan"])
-
-
 def fit(
     recipe: Recipe,
     built: BuiltModel,
@@ -275,7 +181,7 @@ def fit(
         apply_freeze(built, stage.trainable)
         prepare(network, plan.memory_format)
         train.channels_last = val.channels_last = plan.memory_format == "channels_last"
-        feed = _feed(network, stage, train, val, plan=plan, console=console)
+        feed = feed_of(network, stage, train, val, plan=plan, console=console)
         state.frozen[name] = feed.frozen
         if feed.frozen:
             console.print(f"stage {name}: {feed.frozen}", highlight=False, markup=False)
@@ -335,38 +241,6 @@ def fit(
         images_per_epoch=len(train.rows),
         plan=plan,
     )
-
-
-@dataclass(frozen=True)
-class _Feed:
-    """What a stage steps over: batches, what takes them to logits, and how the frozen part is run."""
-
-    train: Batches
-    val: Batches
-    forward: Callable[[Tensor], Tensor]
-    frozen: str
-
-
-def _feed(
-    network: nn.Module, stage: Stage, train: BatchLoader, val: BatchLoader, *, plan: Plan, console: Console
-) -> _Feed:
-    """Images through the whole network, or kept activations of its frozen part through the rest."""
-    if stage.trainable == "all":
-        return _Feed(train, val, compiled(network, train.batch_size) if plan.compile else network, "")
-    if train.regions is not None:
-        return _Feed(train, val, network, "the frozen part runs every epoch: attend moves regions with the images")
-    if not stage.kept_views:
-        return _Feed(train, val, network, "the frozen part runs every epoch: views = 0")
-    found = cut(network)
-    if isinstance(found, str):
-        return _Feed(train, val, network, f"the frozen part runs every epoch: {found}")
-    network.to(plan.device)
-    with bar(console, "frozen part") as progress:
-        kept = keep_activations(found, train, views=stage.kept_views, plan=plan, progress=progress)
-        checks = keep_activations(found, val, views=1, plan=plan)
-    size = kept.views.numel() * kept.views.element_size() / 1e6
-    views = "1 plain view" if len(kept.views) == 1 else f"1 plain and {len(kept.views) - 1} augmented views"
-    return _Feed(kept, checks, found.tail, f"the frozen part ran once, on {views} of each image ({size:,.1f} MB kept)")
 
 
 class _Epochs(L.Callback):

@@ -295,7 +295,7 @@ def _time_step(
                 logits = forward(batch)
             value = loss(logits.float())
             optimizer.zero_grad()
-            value.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(value)
             optimizer.step()
             if device == "cuda":
                 torch.cuda.synchronize()

@@ -161,11 +161,11 @@ class Recipe(_Strict):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$")
     title: str
     reproduces: str = ""
-    data: DataPart = DataPart()  # type: ignore[call-arg]  # every field has a default
-    image: ImagePart = ImagePart()  # type: ignore[call-arg]
-    augment: AugmentPart = AugmentPart()  # type: ignore[call-arg]
+    data: DataPart = Field(default_factory=lambda: DataPart.model_validate({}))
+    image: ImagePart = Field(default_factory=lambda: ImagePart.model_validate({}))
+    augment: AugmentPart = Field(default_factory=lambda: AugmentPart.model_validate({}))
     model: ModelPart
-    train: TrainPart = TrainPart()  # type: ignore[call-arg]
+    train: TrainPart = Field(default_factory=lambda: TrainPart.model_validate({}))
     stage: dict[str, Stage] = Field(min_length=1)
 
     @property

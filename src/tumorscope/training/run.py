@@ -37,8 +37,9 @@ from tumorscope.models.registry import BuiltModel, build_model
 from tumorscope.training.assess import assess, open_ledger, predictions_table
 from tumorscope.training.attend import check_boxes, region_masks
 from tumorscope.training.audited import audit_run
+from tumorscope.training.checkpoint import begun_plan, load_checkpoint
 from tumorscope.training.control import PERMUTED, control_result, taught_targets
-from tumorscope.training.fit import begun_plan, fit, load_checkpoint
+from tumorscope.training.fit import fit
 from tumorscope.training.losses import Loss, make_loss, outputs_needed
 from tumorscope.training.parts import draw_split, gate
 from tumorscope.training.plan import Plan, choose_plan, threads_set
