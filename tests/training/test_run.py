@@ -16,6 +16,7 @@ from tumorscope.core.files import read_json
 from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 from tumorscope.reporting.render import render_report
+from tumorscope.training import checkpoint
 from tumorscope.training import fit as fit_module
 from tumorscope.training.recipe import Recipe, load_recipe, parse_recipe
 from tumorscope.training.run import Run, train
@@ -124,7 +125,7 @@ def test_a_killed_run_resumes_to_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
     epochs_before_kill: int,
 ) -> None:
-    save = fit_module.save_checkpoint
+    save = checkpoint.save_checkpoint
     done = 0
 
     def killed_after(*args: Any, **kwargs: Any) -> None:
@@ -152,7 +153,7 @@ def test_resuming_a_finished_run_changes_nothing(finished: Run, scans: Manifest)
 
 
 def test_resuming_something_else_is_refused(scans: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save = fit_module.save_checkpoint
+    save = checkpoint.save_checkpoint
 
     def killed(*args: Any, **kwargs: Any) -> None:
         save(*args, **kwargs)
