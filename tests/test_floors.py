@@ -23,11 +23,11 @@ FLOORS = {
     "explaining": 4,
     "predicting": 4,
     "reporting": 5,
-    "scale": 5,
+    "sweeping": 5,
     "api": 6,
     "commands": 6,
     "cli": 6,
-    "serve": 6,
+    "serving": 6,
     "__init__": 6,
     "__main__": 6,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -63,20 +63,29 @@ def answers(predictor: Answers, paths: Iterable[str], *, sets: Conformal | None 
 
     stream = threaded(prepared, paths)
     while batch := list(islice(stream, BATCH)):
-        yield from _batch(predictor, batch, sets)
+        yield from batch_answers(predictor, batch, sets=sets)
 
 
-def _batch(
-    predictor: Answers, batch: list[tuple[str, NDArray[np.uint8] | str]], sets: Conformal | None
-) -> Iterator[Answer]:
+def batch_answers(
+    predictor: Answers, batch: Sequence[tuple[str, NDArray[np.uint8] | str]], *, sets: Conformal | None = None
+) -> list[Answer]:
+    """An `Answer` for each image of one batch, in order.
+
+    Args:
+        predictor: The model.
+        batch: Name and (C, S, S) uint8 preprocessed image of each input, or why it could not be read.
+        sets: Prediction sets, if answers are to carry them.
+    """
     images = [image for _, image in batch if not isinstance(image, str)]
     probs = predictor.probs(predictor.logits(np.stack(images))) if images else np.empty((0, 0))
     members = sets.names(probs) if sets is not None and images else [None] * len(images)
     names = predictor.card.classes
     found = iter(zip(probs, members, strict=True))
+    rows = []
     for path, image in batch:
         if isinstance(image, str):
-            yield Answer(path, "", (), None, image)
-            continue
-        row, inside = next(found)
-        yield Answer(path, names[int(row.argmax())], tuple(row.tolist()), inside, "")
+            rows.append(Answer(path, "", (), None, image))
+        else:
+            row, inside = next(found)
+            rows.append(Answer(path, names[int(row.argmax())], tuple(row.tolist()), inside, ""))
+    return rows
