@@ -32,6 +32,7 @@ class Answer:
         probs: One calibrated probability a class, in class order; empty with an error.
         classes: Names in the prediction set, in class order; None where the model has no sets or with an error.
         error: "" or why there is no answer.
+        abstained: "" or why the model names no class although it could compute.
     """
 
     path: str
@@ -39,6 +40,7 @@ class Answer:
     probs: tuple[float, ...]
     classes: tuple[str, ...] | None
     error: str
+    abstained: str = ""
 
 
 def answers(predictor: Answers, paths: Iterable[str], *, sets: Conformal | None = None) -> Iterator[Answer]:
