@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from benchmarks.speed.figures import figures
 from benchmarks.speed.works import Job, job
 from tumorscope.imaging.augment import AugmentSpec
 from tumorscope.imaging.cache import open_cache
@@ -93,7 +94,7 @@ def plan_of(work: Job, recipe: Recipe, root: Path, wishes: Wishes) -> Plan:
 
 
 def run(work: Job, wishes: Wishes) -> dict[str, Any]:
-    """Seconds of all of it and of the median epoch, the plan, and the frozen part."""
+    """The figures of one training, the plan, and the frozen part."""
     recipe = recipe_of(work)
     quiet = Console(quiet=True)
     with tempfile.TemporaryDirectory() as name:
@@ -117,10 +118,8 @@ def run(work: Job, wishes: Wishes) -> dict[str, Any]:
                 split_sha256="",
                 console=quiet,
             )
-        whole = time.perf_counter() - start
-    epochs = sorted(result.seconds)
-    frozen = result.stages[0]["frozen"]
-    return {"whole": whole, "epoch": epochs[len(epochs) // 2], "plan": plan.line(), "frozen": frozen}
+        found = figures(start, result.seconds)
+    return {**found, "plan": plan.line(), "frozen": result.stages[0]["frozen"]}
 
 
 def main() -> None:

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.speed.figures import figures
 from benchmarks.speed.works import Job, job
 
 WORKERS = 2
@@ -43,10 +44,6 @@ def make_env(folder: Path) -> None:
 def _named(work: Job, rows: Any) -> tuple[list[Path], list[int]]:
     paths = [work.root / work.manifest.records[i].path for i in rows.tolist()]
     return paths, work.targets[rows].tolist()
-
-
-def _summary(start: float, epochs: list[float]) -> dict[str, float]:
-    return {"whole": time.perf_counter() - start, "epoch": sorted(epochs)[len(epochs) // 2]}
 
 
 def timm_loop(work: Job) -> dict[str, float]:
@@ -99,7 +96,7 @@ def timm_loop(work: Job) -> dict[str, float]:
             for images, targets in val:
                 criterion(model(images.to(memory_format=torch.channels_last)), targets).item()
         epochs.append(time.perf_counter() - begun)
-    return _summary(start, epochs)
+    return figures(start, epochs)
 
 
 def fastai(work: Job) -> dict[str, float]:
@@ -130,7 +127,7 @@ def fastai(work: Job) -> dict[str, float]:
             begun = time.perf_counter()
             learner.fit(1, lr=1e-4)
             epochs.append(time.perf_counter() - begun)
-    return _summary(start, epochs)
+    return figures(start, epochs)
 
 
 def ultralytics(work: Job) -> dict[str, float]:
@@ -200,7 +197,7 @@ def ultralytics(work: Job) -> dict[str, float]:
         trainer.add_callback("on_train_epoch_start", lambda _: begun.append(time.perf_counter()))
         trainer.add_callback("on_fit_epoch_end", lambda _: epochs.append(time.perf_counter() - begun[-1]))
         trainer.train()
-        return _summary(start, epochs[: work.work.epochs])
+        return figures(start, epochs[: work.work.epochs])
 
 
 PEERS: dict[str, Callable[[Job], dict[str, float]]] = {"timm": timm_loop, "fastai": fastai, "ultralytics": ultralytics}

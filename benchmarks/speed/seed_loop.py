@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from benchmarks.speed.figures import figures
 from benchmarks.speed.works import Job, job
 from tumorscope.models.cnns import cnn28, tinyvgg
 
@@ -74,7 +75,7 @@ def network(work: Job) -> nn.Module:
 
 
 def run(work: Job, workers: int) -> dict[str, float]:
-    """Seconds of all of it and of the median epoch."""
+    """The figures of one training."""
     side = work.work.size_px
     small = work.work.data.endswith(".npz")
     scale = (
@@ -107,7 +108,7 @@ def run(work: Job, workers: int) -> dict[str, float]:
             for images, targets in val:
                 criterion(model(images), targets).item()
         epochs.append(time.perf_counter() - begun)
-    return {"whole": time.perf_counter() - start, "epoch": sorted(epochs)[len(epochs) // 2]}
+    return figures(start, epochs)
 
 
 def main() -> None:

@@ -56,16 +56,17 @@ class TestContract:
         logits = backend.logits(images)
         assert logits.dtype == np.float64
         assert logits.shape == (len(images), len(card.classes))
-        assert np.abs(probs(backend, images) - expected_probs).max() <= TOLERANCE
+        assert np.abs(probs(backend, images) - expected_probs).max() <= BACKENDS[name].tolerance
         for n in (1, 3):
-            assert np.abs(probs(backend, images[:n]) - expected_probs[:n]).max() <= TOLERANCE
+            assert np.abs(probs(backend, images[:n]) - expected_probs[:n]).max() <= BACKENDS[name].tolerance
 
     def test_the_order_is_kept(self, name: str, gray: Bundle) -> None:
         images = mixed(gray, n=7)
         backend = open_backend(name, gray)
         turned = probs(backend, images[::-1])[::-1]
-        assert np.abs(turned - probs(backend, images)).max() <= TOLERANCE
+        assert np.abs(turned - probs(backend, images)).max() <= BACKENDS[name].tolerance
         assert np.abs(turned[::-1] - probs(backend, images)).max() > 100 * TOLERANCE
+        assert backend.name == name
 
     def test_no_images_and_progress(self, name: str, gray: Bundle) -> None:
         backend = open_backend(name, gray)
@@ -155,7 +156,7 @@ def test_answers_are_torch_s_on_real_scans(name: str, gray: Bundle, real_data: P
     images = np.stack([preprocess(decode_file(path).pixels, gray.card.preprocessing)[0] for path in files])
     expected = probs(TorchBackend(gray), images)
     assert expected.std(axis=0).min() > 0.01
-    assert np.abs(probs(open_backend(name, gray), images) - expected).max() <= TOLERANCE
+    assert np.abs(probs(open_backend(name, gray), images) - expected).max() <= BACKENDS[name].tolerance
 
 
 def test_unknown_names_are_refused(gray: Bundle) -> None:

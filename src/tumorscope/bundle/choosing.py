@@ -70,7 +70,7 @@ def choose_backend(bundle: Bundle, *, batch: int = 32, wish: str = "auto", remem
             "batch": batch,
             "machine": machine(),
             "versions": package_versions(),
-            "backends": list(BACKENDS),
+            "backends": [spec.name for spec in BACKENDS.values() if spec.exact],
         }
     )
     if remember and (known := _recall().get(key)):
@@ -97,6 +97,8 @@ def _measure(bundle: Bundle, batch: int) -> Choice:
     opened: dict[str, Backend] = {}
     remarks: list[str] = []
     for spec in BACKENDS.values():
+        if not spec.exact:
+            continue
         if not spec.available:
             remarks.append(f"{spec.name} is not installed")
             continue
