@@ -38,8 +38,9 @@ from tumorscope.evaluation.calibration import apply_temperature
 
 TOLERANCE = 1e-4
 """Largest difference of a probability from torch's that counts as an equal answer."""
-BF16_TOLERANCE = 0.03
-"""The same for backends that compute in bfloat16 (8 bits of mantissa); they run only where asked for by name."""
+BF16_TOLERANCE = 0.1
+"""The same for backends that compute in bfloat16 (8 bits of mantissa), on the probe and on noise: it finds a broken
+backend and promises no equal answer, so they run only where asked for by name."""
 BATCH_IMAGES = 64
 """Images computed at a time, whatever the caller hands over."""
 NOISE_IMAGES = 4
