@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from tumorscope.core.errors import ResourceError
 from tumorscope.core.files import cache_root, read_json, sha256_value, write_json
 from tumorscope.core.types import Pixels
+from tumorscope.imaging.pages import release
 from tumorscope.imaging.preprocess import Geometry, Preprocessing, preprocess
 
 BLOCK_IMAGES = 256
@@ -67,7 +68,11 @@ class PixelCache:
 
 
 def _checksums(images: NDArray[np.uint8]) -> list[int]:
-    return [zlib.crc32(images[i : i + BLOCK_IMAGES].data) for i in range(0, len(images), BLOCK_IMAGES)]
+    sums = []
+    for start in range(0, len(images), BLOCK_IMAGES):
+        sums.append(zlib.crc32(images[start : start + BLOCK_IMAGES].data))
+        release(images)
+    return sums
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:

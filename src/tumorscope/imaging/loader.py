@@ -20,6 +20,7 @@ from torch import Tensor
 
 from tumorscope.core.types import Targets
 from tumorscope.imaging.augment import AugmentSpec, apply, draw, move
+from tumorscope.imaging.pages import release
 
 RESIDENT_BYTES = 512 << 20
 """Sets up to this size are kept whole in memory; larger ones are read from the cache file batch by batch."""
@@ -151,6 +152,7 @@ class BatchLoader(Batches):
         order = np.argsort(rows, kind="stable")
         batch = np.empty((len(rows), *self.images.shape[1:]), dtype=np.uint8)
         batch[order] = self.images[rows[order]]
+        release(self.images)
         return torch.from_numpy(batch).to(self.device)
 
     def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -22,6 +22,7 @@ from tumorscope.core.errors import ResourceError
 from tumorscope.core.files import cache_root
 from tumorscope.core.types import Targets
 from tumorscope.imaging.loader import Batches, BatchLoader, resident_bytes
+from tumorscope.imaging.pages import release
 from tumorscope.models.trunk import CutNetwork, trunk_of
 from tumorscope.training.plan import Plan
 
@@ -37,17 +38,23 @@ class ActivationLoader(Batches):
     Args:
         views: (K, N, ...) activations of the images at `rows`, 4-D ones as (height, width, channels).
         targets: As for `Batches`.
+        mapped: The file that `views` lies in, if it does; its pages are given back as they are used.
         order: What `Batches` takes.
     """
 
-    def __init__(self, views: Tensor, targets: Targets, **order: Any) -> None:
+    def __init__(
+        self, views: Tensor, targets: Targets, *, mapped: NDArray[np.uint8] | None = None, **order: Any
+    ) -> None:
         super().__init__(targets, **order)
         self.views = views
+        self.mapped = mapped
 
     def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, ...]:
         del generator  # nothing is drawn any more
         batch = self.views[self.epoch % len(self.views)][torch.from_numpy(positions).to(self.views.device)]
         batch = batch.to(self.device)
+        if self.mapped is not None:
+            release(self.mapped)
         if batch.ndim == 4:
             batch = batch.permute(0, 3, 1, 2)
             batch = batch if self.channels_last else batch.contiguous()
@@ -71,6 +78,7 @@ def keep_activations(
     """
     n = len(loader.rows)
     kept: Tensor | None = None
+    mapped: NDArray[np.uint8] | None = None
     for view in range(views):
         plain = loader.in_order(augmented=view > 0)
         plain.epoch = view
@@ -81,8 +89,10 @@ def keep_activations(
             if found.ndim == 4:
                 found = found.permute(0, 2, 3, 1)
             if kept is None:
-                kept = _room((views, n, *found.shape[1:]), found.dtype, loader.device)
+                kept, mapped = _room((views, n, *found.shape[1:]), found.dtype, loader.device)
             kept[view, done : done + len(rows)] = found.to(kept.device)
+            if mapped is not None:
+                release(mapped)
             done += len(rows)
             if progress is not None:
                 progress(view * n + done, views * n)
@@ -91,6 +101,7 @@ def keep_activations(
     return ActivationLoader(
         kept,
         loader.targets,
+        mapped=mapped,
         rows=loader.rows,
         batch_size=loader.batch_size,
         shuffle=loader.shuffle,
@@ -100,13 +111,16 @@ def keep_activations(
     )
 
 
-def _room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """An empty tensor on an accelerator where half of its free memory holds it, in memory, or in a nameless file."""
+def _room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, NDArray[np.uint8] | None]:
+    """An empty tensor on an accelerator where half of its free memory holds it, in memory, or in a nameless file.
+
+    The second value is that file, mapped.
+    """
     needed = int(np.prod(shape)) * dtype.itemsize
     if device.type == "cuda" and needed <= resident_bytes(device):
-        return torch.empty(shape, dtype=dtype, device=device)
+        return torch.empty(shape, dtype=dtype, device=device), None
     if needed <= MEMORY_BYTES:
-        return torch.empty(shape, dtype=dtype)
+        return torch.empty(shape, dtype=dtype), None
     parent = cache_root()
     parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(parent).free
@@ -118,4 +132,4 @@ def _room(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> T
         )
     with tempfile.TemporaryFile(dir=parent) as handle:
         room = np.memmap(handle, dtype=np.uint8, mode="w+", shape=(needed,))
-    return torch.from_numpy(room).view(dtype).view(shape)
+    return torch.from_numpy(room).view(dtype).view(shape), room
