@@ -1,7 +1,7 @@
 """`make bench`: time every work against the baseline, in turns, and write `docs/results/performance.md`.
 
-    python -m benchmarks.speed --data DATA [--only NAME ...] [--repeats 3] [--json runs/speed.json] [--table-only]
-                               [--peers ENV]
+    python -m benchmarks.speed --data DATA [--weights WEIGHTS] [--peers ENV] [--only NAME ...] [--repeats 3]
+                               [--json runs/speed.json] [--table-only]
 
 Every timing is a process of its own, one after another: baseline with 0 and with 2 loader workers (the better one
 counts), then tumorscope, and again. A ratio is that of the medians, with the smallest and the largest of the turns.
@@ -17,16 +17,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+from benchmarks.speed.accuracy import ACCURACY_WORKS
+from benchmarks.speed.page import page
 from benchmarks.speed.works import WORKS, Work
 from tumorscope.core.files import write_json
 from tumorscope.core.machine import machine, versions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "results" / "performance.md"
+BACKENDS = ("eager", "auto", "torch-bf16", "openvino-bf16")
+"""Ways to compute a batch that are timed; "eager" is the baseline."""
+GROWTH = (1000, 4000, 16000)
+SEEDS = 5
 LONG = ("efficientnet-lite0", "efficientnet-b0", "resnet50", "tinyvgg")
 """Works whose recipes run so long that the plan tries compilation: they are timed compiled as well."""
 
@@ -54,114 +61,72 @@ def timed(module: str, *words: str, python: str = sys.executable) -> dict[str, A
 
 
 def time_work(work: Work, data: str, repeats: int, peers: Path | None) -> dict[str, Any]:
-    """Seconds of baseline and tumorscope, one value a turn."""
+    """Figures of baseline, tumorscope and peers, one entry a turn."""
     what = "whole" if work.whole else "epoch"
     python = "" if peers is None else str(peers / "bin" / "python")
-    first = {
-        workers: timed("seed_loop", work.name, "--data", data, "--workers", workers)[what] for workers in ("0", "2")
-    }
-    workers = min(first, key=first.__getitem__)
+    first = {workers: timed("seed_loop", work.name, "--data", data, "--workers", workers) for workers in ("0", "2")}
+    workers = min(first, key=lambda w: float(first[w][what]))
     row: dict[str, Any] = {"what": what, "workers": int(workers), "baseline": [first[workers]], "ours": []}
-    other: dict[str, list[float]] = {"compiled": []} if work.name in LONG else {}
     for turn in range(repeats):
         if turn:
-            row["baseline"].append(timed("seed_loop", work.name, "--data", data, "--workers", workers)[what])
-        found = timed("ours", work.name, "--data", data)
-        row["ours"].append(found[what])
-        row["plan"], row["frozen"] = found["plan"], found["frozen"]
-        for name, seconds in other.items():
-            seconds.append(timed("ours", work.name, "--data", data, "--compile")[what])
-            row[name] = seconds
+            row["baseline"].append(timed("seed_loop", work.name, "--data", data, "--workers", workers))
+        row["ours"].append(timed("ours", work.name, "--data", data))
+        if work.name in LONG:
+            row.setdefault("compiled", []).append(timed("ours", work.name, "--data", data, "--compile"))
         for name in PEERS.get(work.name, ()) if python else ():
-            found = timed("peers", name, work.name, "--data", data, python=python)
-            row.setdefault("peers", {}).setdefault(name, []).append(found[what])
+            row.setdefault("peers", {}).setdefault(name, []).append(
+                timed("peers", name, work.name, "--data", data, python=python)
+            )
     return row
 
 
-def ratios(row: dict[str, Any], ours: str) -> tuple[float, float, float]:
-    """Ratio of the medians, smallest and largest ratio of a turn."""
-    turns = [a / b for a, b in zip(row["baseline"], row[ours], strict=True)]
-    return median(row["baseline"]) / median(row[ours]), min(turns), max(turns)
+def time_inference(model: str, repeats: int) -> dict[str, list[dict[str, Any]]]:
+    """Images a second of each way to compute, in turns."""
+    return turns({name: ("inference", model, name) for name in BACKENDS}, repeats)
 
 
-def page(found: dict[str, Any]) -> str:
-    """The results page as Markdown."""
-    lines = [
-        "# Speed of training",
-        "",
-        "Made by `make bench ARGS='--data DATA'` (`python -m benchmarks.speed`); every figure is read from its JSON "
-        "file.",
-        "The baseline is `benchmarks/speed/seed_loop.py`: the student systems' way to train, faithfully written out "
-        "(Pillow decodes each epoch, torchvision transforms image by image, the better of 0 and 2 loader workers, "
-        "float32, contiguous, the frozen part run every epoch). Ours decodes into a new cache within the timing of a "
-        "whole recipe. Both run validation after each epoch, on the same images with the same network, size, batch "
-        "and number of epochs. Processes take turns on an otherwise idle machine.",
-        "",
-        f"Machine: {found['machine']['cpu']}, {found['machine']['threads']} threads; "
-        f"torch {found['versions']['torch']}.",
-        "",
-        "| work | images | timed | baseline, s | tumorscope, s | ratio (min to max) | target | plan |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
-    ]
+def turns(ways: dict[str, tuple[str, ...]], repeats: int) -> dict[str, list[dict[str, Any]]]:
+    """Figures of several timing processes that take turns."""
+    found: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+    for _ in range(repeats):
+        for name, (module, *words) in ways.items():
+            found[name].append(timed(module, *words))
+    return found
+
+
+def parts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[], Any]]]:
+    """Everything that is measured: section of the JSON file, key in it, and how."""
+    data, peers, repeats = arguments.data, arguments.peers, arguments.repeats
     for work in WORKS:
-        row = found["works"].get(work.name)
-        if row is None:
-            continue
-        for ours in ("ours", "compiled"):
-            if ours in row:
-                middle, low, high = ratios(row, ours)
-                plan = row["plan"] + (", compiled" if ours == "compiled" else "")
-                lines.append(
-                    f"| {work.title} | {work.train} + {work.val} | {row['what']} | {median(row['baseline']):.2f} "
-                    f"| {median(row[ours]):.2f} | {middle:.1f} ({low:.1f} to {high:.1f}) | {work.target} | {plan} |"
-                )
-    lines += ["", f"n = {found['repeats']} turns each. Images: training + validation, taken by a fixed seed.", ""]
-    notes = [
-        f"- {work.title}: {row['frozen']}."
-        for work in WORKS
-        if (row := found["works"].get(work.name)) and row["frozen"]
-    ]
-    lines += [*notes, ""] if notes else []
-    rows = [(work, row) for work in WORKS if "peers" in (row := found["works"].get(work.name, {}))]
-    if rows:
-        lines += [
-            "## Against what a user would pick instead",
-            "",
-            "`benchmarks/speed/peers.py`: the same network, images, size, batch and epochs, random initial weights.",
-            "",
-            "| work | peer | its seconds | tumorscope, s | ratio (min to max) |",
-            "| --- | --- | --- | --- | --- |",
-        ]
-        for work, row in rows:
-            best = min((n for n in ("ours", "compiled") if n in row), key=lambda n: median(row[n]))
-            for name, seconds in row["peers"].items():
-                turns = [a / b for a, b in zip(seconds, row[best], strict=True)]
-                lines.append(
-                    f"| {work.title} | {name} | {median(seconds):.2f} | {median(row[best]):.2f} "
-                    f"| {median(seconds) / median(row[best]):.1f} ({min(turns):.1f} to {max(turns):.1f}) |"
-                )
-        lines.append("")
-    peak = found.get("peak")
-    row = found["works"].get("resnet50")
-    if peak and row:
-        work = next(w for w in WORKS if w.name == "resnet50")
-        best = min(median(row[name]) for name in ("ours", "compiled") if name in row)
-        # validation is a forward pass: a third of a training step's arithmetic
-        gflop = (work.train + work.val / 3) * peak["resnet50_gflop"]
-        lines += [
-            f"A matrix product of side 4096 runs at {peak['fp32_gflops']:.0f} GFLOP/s in fp32 and "
-            f"{peak['bf16_gflops']:.0f} in bf16. ResNet-50's epoch above runs at {gflop / best:.0f} GFLOP/s "
-            f"({peak['resnet50_gflop']:.1f} GFLOP for a training step of one image), "
-            f"{gflop / best / peak['bf16_gflops']:.2f} of the bf16 product (target 0.55).",
-            "",
-        ]
-    return "\n".join(lines).rstrip() + "\n"
+        yield "works", work.name, partial(time_work, work, data, repeats, peers)
+    for model in ("resnet50", "efficientnet_b0"):
+        yield "inference", model, partial(time_inference, model, repeats)
+    folder = str(arguments.json.parent / "speed-files")
+    for n in GROWTH:
+        yield "growth", str(n), partial(time_growth, n, folder)
+    if arguments.weights is not None:
+        given = ("--data", data, "--weights", arguments.weights)
+        for work in ACCURACY_WORKS:
+            yield "accuracy", work.name, partial(seeds, work.name, given)
+        for side in ("baseline", "ours"):
+            yield "reach", side, partial(timed, "reach", side, *given)
+
+
+def time_growth(n: int, folder: str) -> dict[str, Any]:
+    """Figures of both sides on n images."""
+    return {side: timed("growth", side, str(n), "--folder", folder) for side in ("baseline", "ours")}
+
+
+def seeds(name: str, given: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Accuracies of both sides, one entry a seed."""
+    return [timed("accuracy", name, *given, "--seed", str(seed)) for seed in range(SEEDS)]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="../shared/data", help="folder of the public sets")
-    parser.add_argument("--only", nargs="*", choices=[work.name for work in WORKS])
+    parser.add_argument("--weights", help="folder of the ImageNet weight files; adds accuracy and time to 0.98")
+    parser.add_argument("--only", nargs="*", help="keys, as in the JSON file, or its sections")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("runs/speed.json"))
     parser.add_argument("--peers", type=Path, help="environment with the peers")
@@ -174,16 +139,17 @@ def main() -> None:
         found |= {"machine": machine(), "versions": versions(), "repeats": arguments.repeats}
         if "peak" not in found:
             found["peak"] = timed("peak")
-        for work in WORKS:
-            if work.name in found["works"] or (arguments.only and work.name not in arguments.only):
+        for section, key, measure in parts(arguments):
+            done = found.setdefault(section, {})
+            if key in done or (arguments.only and not {section, key} & set(arguments.only)):
                 continue
-            found["works"][work.name] = time_work(work, arguments.data, arguments.repeats, arguments.peers)
+            done[key] = measure()
             write_json(arguments.json, found)
-            middle, low, high = ratios(found["works"][work.name], "ours")
-            sys.stdout.write(f"{work.title}: {middle:.1f} ({low:.1f} to {high:.1f}), target {work.target}\n")
+            sys.stdout.write(f"{section} {key} measured\n")
             sys.stdout.flush()
-    PAGE.write_text(page(found), encoding="utf-8")
-    sys.stdout.write(f"{PAGE}\n")
+    text = page(found)
+    PAGE.write_text(text, encoding="utf-8")
+    sys.stdout.write(f"{text}\n{PAGE}\n")
 
 
 if __name__ == "__main__":

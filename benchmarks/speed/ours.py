@@ -17,11 +17,14 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.speed.figures import figures
 from benchmarks.speed.works import Job, job
+from tumorscope.bundle.network import run_network
 from tumorscope.imaging.augment import AugmentSpec
 from tumorscope.imaging.cache import open_cache
 from tumorscope.imaging.loader import BatchLoader
@@ -34,58 +37,70 @@ from tumorscope.training.plan import Plan, Wishes, choose_plan, threads_set
 from tumorscope.training.recipe import Recipe, parse_recipe
 
 
-def recipe_of(work: Job) -> Recipe:
+def recipe_of(work: Job, seed: int) -> Recipe:
     """The work as a recipe."""
-    stage = {"epochs": work.work.epochs, "lr": 1e-4, "trainable": work.work.trainable}
+    stage = {
+        "epochs": work.work.epochs,
+        "lr": work.work.lr,
+        "schedule": work.work.schedule,
+        "trainable": work.work.trainable,
+    }
     return parse_recipe(
         {
             "name": work.work.name,
             "title": work.work.title,
             "image": {"size_px": work.work.size_px, "channels": 1},
             "model": {"name": work.work.model},
-            "train": {"batch_size": work.work.batch_size, "monitor": "last"},
+            "train": {"batch_size": work.work.batch_size, "monitor": "last", "seed": seed},
             "stage": {"one": stage},
         },
         where=__name__,
     )
 
 
-def build(work: Job) -> BuiltModel:
-    """The network with random weights."""
-    torch.manual_seed(0)
+def build(work: Job, seed: int, weights: Path | None) -> BuiltModel:
+    """The network, random weights where no file is given."""
+    torch.manual_seed(seed)
     options = {"convs": 2, "batch_norm": True} if work.work.model == "cnn28" else None
     return build_model(
         work.work.model,
         outputs=work.classes,
         channels=1,
         size_px=work.work.size_px,
+        weights="none" if weights is None else str(weights),
         dropout=0.3 if work.work.model == "cnn28" else 0.0,
         options=options,
     )
 
 
-def loaders(work: Job, built: BuiltModel, root: Path) -> tuple[BatchLoader, BatchLoader]:
-    """Training and validation batches from a new cache below `root`."""
+def opened(work: Job, rows: list[int], root: Path) -> NDArray[np.uint8]:
+    """(N, 1, S, S) uint8 images of these rows from a new cache below `root`."""
     records = work.manifest.records
-    rows = [*work.train.tolist(), *work.val.tolist()]
     cache = open_cache(
         [records[i].pixels_sha256 for i in rows],
         lambda: work.manifest.pixels(rows),
         Preprocessing(size_px=work.work.size_px, channels=1),
         root=root,
     )
+    return cache.images
+
+
+def loaders(work: Job, built: BuiltModel, root: Path, seed: int) -> tuple[BatchLoader, BatchLoader]:
+    """Training and validation batches from a new cache below `root`."""
+    rows = [*work.train.tolist(), *work.val.tolist()]
+    images = opened(work, rows, root)
     common: dict[str, Any] = {"batch_size": work.work.batch_size, "normalisation": built.normalisation}
     targets = work.targets[rows]
     augment = AugmentSpec(flip_horizontal=0.5, rotate_deg=10)
     first = len(work.train)
-    train = BatchLoader(cache.images, targets, rows=range(first), augment=augment, shuffle=True, **common)
-    return train, BatchLoader(cache.images, targets, rows=range(first, len(rows)), **common)
+    train = BatchLoader(images, targets, rows=range(first), augment=augment, shuffle=True, seed=seed, **common)
+    return train, BatchLoader(images, targets, rows=range(first, len(rows)), **common)
 
 
 def plan_of(work: Job, recipe: Recipe, root: Path, wishes: Wishes) -> Plan:
     """The plan that a run of the recipe's own length would measure."""
-    built = build(work)
-    train, _ = loaders(work, built, root)
+    built = build(work, 0, None)
+    train, _ = loaders(work, built, root, 0)
     apply_freeze(built, work.work.trainable)
     set_training_mode(built.module)
     images, targets, _ = next(iter(train))
@@ -93,16 +108,16 @@ def plan_of(work: Job, recipe: Recipe, root: Path, wishes: Wishes) -> Plan:
     return choose_plan(built.module, images, lambda logits: loss(logits, targets), wishes=wishes, steps=0)
 
 
-def run(work: Job, wishes: Wishes) -> dict[str, Any]:
-    """The figures of one training, the plan, and the frozen part."""
-    recipe = recipe_of(work)
+def run(work: Job, wishes: Wishes, *, seed: int = 0, weights: Path | None = None) -> dict[str, Any]:
+    """The figures of one training, the plan, and the frozen part; with test images also its accuracy on them."""
+    recipe = recipe_of(work, seed)
     quiet = Console(quiet=True)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         plan = plan_of(work, recipe, root / "plan", wishes)
         start = time.perf_counter()
-        built = build(work)
-        train, val = loaders(work, built, root / "run")
+        built = build(work, seed, weights)
+        train, val = loaders(work, built, root / "run", seed)
         loss = make_loss(recipe.train, train_targets=work.targets[work.train], classes=work.classes, positive=None)
         with threads_set(plan.threads):
             result = fit(
@@ -119,7 +134,18 @@ def run(work: Job, wishes: Wishes) -> dict[str, Any]:
                 console=quiet,
             )
         found = figures(start, result.seconds)
-    return {**found, "plan": plan.line(), "frozen": result.stages[0]["frozen"]}
+        more: dict[str, Any] = {
+            "plan": plan.line(),
+            "frozen": result.stages[0]["frozen"],
+            "history": [row["val_accuracy"] for row in result.rows],
+        }
+        if len(work.test):
+            images = opened(work, work.test.tolist(), root / "test")
+            logits = run_network(
+                built.module, images, normalisation=built.normalisation, classes=work.classes, positive=None
+            )
+            more["accuracy"] = float((logits.argmax(axis=1) == work.targets[work.test]).mean())
+    return {**found, **more}
 
 
 def main() -> None:

@@ -9,10 +9,12 @@ import json
 import os
 import sys
 import time
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.speed.works import WORKS, Work
 from tumorscope.models.registry import build_model
 
 SIDE = 4096
@@ -31,20 +33,21 @@ def product_rate(dtype: torch.dtype) -> float:
     return 2 * SIDE**3 / min(seconds) / 1e9
 
 
-def step_gflop(model: str) -> float:
-    """GFLOP of one training step of one 224 px gray image, forward and backward (a multiply-add counts as two)."""
-    built = build_model(model, outputs=4, channels=1, size_px=224)
+def step_gflop(work: Work) -> float:
+    """GFLOP of one training step of one gray image, forward and backward (a multiply-add counts as two)."""
+    options = {"convs": 2, "batch_norm": True} if work.model == "cnn28" else None
+    built = build_model(work.model, outputs=4, channels=1, size_px=work.size_px, options=options)
     with FlopCounterMode(display=False) as counter:
-        built.module(torch.zeros(2, 1, 224, 224)).sum().backward()
+        built.module(torch.zeros(2, 1, work.size_px, work.size_px)).sum().backward()
     return float(counter.get_total_flops()) / 2 / 1e9
 
 
-def measure() -> dict[str, float]:
-    """Rates in fp32 and bf16, and GFLOP an image of ResNet-50."""
+def measure() -> dict[str, Any]:
+    """Rates in fp32 and bf16, and GFLOP a training image of the works that train the whole network."""
     return {
         "fp32_gflops": product_rate(torch.float32),
         "bf16_gflops": product_rate(torch.bfloat16),
-        "resnet50_gflop": step_gflop("resnet50"),
+        "step_gflop": {work.name: step_gflop(work) for work in WORKS if work.trainable == "all"},
     }
 
 

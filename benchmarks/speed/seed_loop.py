@@ -20,13 +20,14 @@ import timm
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from benchmarks.speed.figures import figures
 from benchmarks.speed.works import Job, job
-from tumorscope.models.cnns import cnn28, tinyvgg
+from tumorscope.models.cnns import cnn28, cnn_bn, tinyvgg
 
 
 class Files(Dataset[tuple[Tensor, int]]):
@@ -59,23 +60,34 @@ class Arrays(Dataset[tuple[Tensor, int]]):
         return self.change(Image.fromarray(self.images[index])), int(self.targets[index])
 
 
-def network(work: Job) -> nn.Module:
-    """The network as the systems build it, random weights; the frozen part by `requires_grad`."""
+def network(work: Job, weights: Path | None) -> nn.Module:
+    """The network as the systems build it; the frozen part by `requires_grad`.
+
+    Args:
+        work: The work.
+        weights: ImageNet weights in timm's names; random ones without.
+    """
     size_px = work.work.size_px
     if work.work.model == "cnn28":
         return cnn28(channels=1, outputs=work.classes, size_px=size_px, dropout=0.3, convs=2, batch_norm=True)
-    if work.work.model == "tinyvgg":
-        return tinyvgg(channels=3, outputs=work.classes, size_px=size_px, dropout=0.0)
+    if work.work.model in ("tinyvgg", "cnn_bn"):
+        make = tinyvgg if work.work.model == "tinyvgg" else cnn_bn
+        return make(channels=3, outputs=work.classes, size_px=size_px, dropout=0.0)
     model: nn.Module = timm.create_model(work.work.model, pretrained=False, num_classes=work.classes)
+    head = "fc" if hasattr(model, "fc") else "classifier"
+    if weights is not None:
+        state = {k: v for k, v in load_file(weights).items() if not k.startswith(f"{head}.")}
+        missing = model.load_state_dict(state, strict=False).missing_keys
+        assert set(missing) == {f"{head}.weight", f"{head}.bias"}, missing
     if work.work.trainable != "all":
-        kept = {"head": ("fc",), "last:1": ("fc", "layer4")}[work.work.trainable]
+        kept = {"head": (f"{head}.",), "last:1": ("fc.", "layer4.")}[work.work.trainable]
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(name.startswith(kept))
     return model
 
 
-def run(work: Job, workers: int) -> dict[str, float]:
-    """The figures of one training."""
+def run(work: Job, workers: int, *, seed: int = 0, weights: Path | None = None) -> dict[str, float]:
+    """The figures of one training; with test images also its accuracy on them."""
     side = work.work.size_px
     small = work.work.data.endswith(".npz")
     scale = (
@@ -86,13 +98,13 @@ def run(work: Job, workers: int) -> dict[str, float]:
         [*resize, transforms.RandomHorizontalFlip(), transforms.RandomRotation(10), transforms.ToTensor(), scale]
     )
     plain = transforms.Compose([*resize, transforms.ToTensor(), scale])
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     start = time.perf_counter()
     kind = Arrays if small else Files
     train = DataLoader(kind(work, work.train, changed), work.work.batch_size, shuffle=True, num_workers=workers)
     val = DataLoader(kind(work, work.val, plain), work.work.batch_size, num_workers=workers)
-    model = network(work)
-    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=1e-4)
+    model = network(work, weights)
+    optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=work.work.lr)
     criterion = nn.CrossEntropyLoss()
     epochs = []
     for _ in range(work.work.epochs):
@@ -108,7 +120,13 @@ def run(work: Job, workers: int) -> dict[str, float]:
             for images, targets in val:
                 criterion(model(images), targets).item()
         epochs.append(time.perf_counter() - begun)
-    return figures(start, epochs)
+    found = figures(start, epochs)
+    if len(work.test):
+        test = DataLoader(kind(work, work.test, plain), work.work.batch_size)
+        with torch.no_grad():
+            right = sum(int((model(images).argmax(dim=1) == targets).sum()) for images, targets in test)
+        found["accuracy"] = right / len(work.test)
+    return found
 
 
 def main() -> None:

@@ -33,6 +33,9 @@ class Work:
         batch_size: Images a step.
         size_px: Side of the input.
         whole: Time all of it, decoding included; otherwise the median epoch.
+        lr: Adam's learning rate.
+        schedule: Its schedule in our recipe; the baseline's is constant.
+        test: Images of the official test part that are answered after training, outside the timing.
     """
 
     name: str
@@ -47,6 +50,9 @@ class Work:
     batch_size: int = 32
     size_px: int = 224
     whole: bool = False
+    lr: float = 1e-4
+    schedule: str = "none"
+    test: int = 0
 
 
 WORKS = (
@@ -158,12 +164,14 @@ class Job:
         manifest: The data.
         train: Rows of the training images.
         val: Rows of the validation images.
+        test: Rows of the test images.
     """
 
     work: Work
     manifest: Manifest
     train: NDArray[np.int64]
     val: NDArray[np.int64]
+    test: NDArray[np.int64]
 
     @property
     def classes(self) -> int:
@@ -184,7 +192,18 @@ class Job:
 def job(name: str, data: Path) -> Job:
     """The work called `name`, with images drawn from training data by a fixed seed, classes mixed."""
     work = next(w for w in WORKS if w.name == name)
-    manifest = load(str(data / work.data))
-    rows = np.array([i for i, r in enumerate(manifest.records) if r.split != "test"])
-    drawn = np.random.default_rng(0).permutation(rows)
-    return Job(work, manifest, drawn[: work.train], drawn[work.train : work.train + work.val])
+    return job_of(work, data / work.data)
+
+
+def job_of(work: Work, data: Path) -> Job:
+    """A work with images of a data set."""
+    manifest = load(str(data))
+    rows, test = (
+        np.random.default_rng(0).permutation(
+            [i for i, r in enumerate(manifest.records) if (r.split == "test") is wanted]
+        )
+        for wanted in (False, True)
+    )
+    drawn = rows.astype(np.int64)
+    train, val = drawn[: work.train], drawn[work.train : work.train + work.val]
+    return Job(work, manifest, train, val, test[: work.test].astype(np.int64))

@@ -1,0 +1,73 @@
+"""Does the fast path learn as well? The baseline and tumorscope train the same work with several seeds.
+
+    python -m benchmarks.speed.accuracy NAME --data DATA --weights WEIGHTS [--seed 0]
+
+Both start from the same kind of weights and see the same images with the same network, optimizer, rate, batch and
+epochs; only how it is computed differs. Test images are answered once, after training. Prints both accuracies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.speed import ours, seed_loop
+from benchmarks.speed.works import WORKS, Work, job_of
+from tumorscope.training.plan import Wishes
+
+WEIGHTS = {"lite0-head": "tf_efficientnet_lite0.in1k.safetensors"}
+ACCURACY_WORKS = (
+    replace(WORKS[0], name="breastmnist", lr=1e-3, test=156),
+    Work(
+        name="tinyvgg",
+        title="tinyvgg, 8 epochs of 600 brain-mri-4class images",
+        data="brain-mri-4class",
+        model="tinyvgg",
+        trainable="all",
+        epochs=8,
+        train=600,
+        val=32,
+        test=400,
+        target=1,
+        lr=1e-3,
+    ),
+    Work(
+        name="lite0-head",
+        title="EfficientNet-Lite0 stage 1, 10 epochs of 400 brain-mri-4class images",
+        data="brain-mri-4class",
+        model="tf_efficientnet_lite0",
+        trainable="head",
+        epochs=10,
+        train=400,
+        val=32,
+        test=400,
+        target=1,
+        lr=3e-3,
+    ),
+)
+
+
+def main() -> None:
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", choices=[work.name for work in ACCURACY_WORKS])
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    work = next(w for w in ACCURACY_WORKS if w.name == arguments.name)
+    job = job_of(work, arguments.data / work.data)
+    weights = arguments.weights / WEIGHTS[work.name] if work.name in WEIGHTS else None
+    found = {
+        "baseline": seed_loop.run(job, 0, seed=arguments.seed, weights=weights)["accuracy"],
+        "ours": ours.run(job, Wishes(), seed=arguments.seed, weights=weights)["accuracy"],
+    }
+    sys.stdout.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()

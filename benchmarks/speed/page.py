@@ -1,0 +1,317 @@
+"""`docs/results/performance.md` from the JSON file of the timings; no figure on the page comes from anywhere else."""
+
+from __future__ import annotations
+
+from statistics import mean, median, stdev
+from typing import Any
+
+from scipy import stats
+
+from benchmarks.speed.accuracy import ACCURACY_WORKS
+from benchmarks.speed.works import WORKS, Work
+
+Found = dict[str, Any]
+
+
+def values(turns: list[Found], what: str) -> list[float]:
+    """One figure of every turn."""
+    return [float(turn[what]) for turn in turns]
+
+
+def middle(turns: list[Found], what: str) -> float:
+    """Median of one figure over the turns."""
+    return median(values(turns, what))
+
+
+def ratio(row: Found, ours: str, what: str) -> str:
+    """Ratio of the medians, and the smallest and the largest ratio of a turn."""
+    pairs = zip(values(row["baseline"], what), values(row[ours], what), strict=True)
+    turns = [a / b for a, b in pairs]
+    return f"{middle(row['baseline'], what) / middle(row[ours], what):.1f} ({min(turns):.1f} to {max(turns):.1f})"
+
+
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """A Markdown table and an empty line."""
+    return [
+        "| " + " | ".join(head) + " |",
+        "|" + " --- |" * len(head),
+        *("| " + " | ".join(row) + " |" for row in rows),
+        "",
+    ]
+
+
+def fastest(row: Found) -> str:
+    """Whichever of ours took less time: as a short run computes, or compiled."""
+    return min((n for n in ("ours", "compiled") if n in row), key=lambda n: middle(row[n], row["what"]))
+
+
+def _done(found: Found) -> list[tuple[Work, Found]]:
+    return [(work, found["works"][work.name]) for work in WORKS if work.name in found["works"]]
+
+
+def training(found: Found) -> list[str]:
+    """Against the student systems' way."""
+    rows = []
+    for work, row in _done(found):
+        what = row["what"]
+        for ours in ("ours", "compiled"):
+            if ours not in row:
+                continue
+            plan = str(row[ours][-1]["plan"])
+            rows.append(
+                [
+                    work.title,
+                    f"{work.train} + {work.val}",
+                    "all of it" if what == "whole" else "an epoch",
+                    f"{middle(row['baseline'], what):.2f}",
+                    f"{middle(row[ours], what):.2f}",
+                    ratio(row, ours, what),
+                    f"{work.target:g}",
+                    f"{middle(row['baseline'], 'peak_mb'):,.0f} / {middle(row[ours], 'peak_mb'):,.0f}",
+                    plan,
+                ]
+            )
+    head = ["work", "images", "timed", "baseline, s", "tumorscope, s", "ratio (min to max)", "target"]
+    lines = table([*head, "peak memory, MB (baseline / ours)", "plan"], rows)
+    notes = [f"- {work.title}: {row['ours'][-1]['frozen']}." for work, row in _done(found) if row["ours"][-1]["frozen"]]
+    return [*lines, *notes, ""] if notes else lines
+
+
+def cold(found: Found) -> list[str]:
+    """From nothing to the end of the first epoch."""
+    rows = [
+        [
+            work.title,
+            f"{middle(row['baseline'], 'first'):.2f}",
+            f"{middle(row['ours'], 'first'):.2f}",
+            ratio(row, "ours", "first"),
+        ]
+        for work, row in _done(found)
+    ]
+    return [
+        "## The first epoch after a cold start",
+        "",
+        "Everything from the start to the end of the first epoch: reading and decoding every file, writing the cache, "
+        "building the network, the frozen part where there is one. Target: no slower than the baseline's.",
+        "",
+        *table(["work", "baseline, s", "tumorscope, s", "ratio (min to max)"], rows),
+    ]
+
+
+def peers(found: Found) -> list[str]:
+    """Against what a user would pick instead."""
+    rows = []
+    for work, row in _done(found):
+        best = fastest(row)
+        for name, turns in row.get("peers", {}).items():
+            pairs = [a / b for a, b in zip(values(turns, "epoch"), values(row[best], "epoch"), strict=True)]
+            rows.append(
+                [
+                    work.title,
+                    name,
+                    f"{middle(turns, 'epoch'):.2f}",
+                    f"{middle(row[best], 'epoch'):.2f}",
+                    f"{middle(turns, 'epoch') / middle(row[best], 'epoch'):.1f} ({min(pairs):.1f} to {max(pairs):.1f})",
+                    f"{middle(turns, 'peak_mb'):,.0f} / {middle(row[best], 'peak_mb'):,.0f}",
+                ]
+            )
+    if not rows:
+        return []
+    return [
+        "## Against what a user would pick instead",
+        "",
+        "`benchmarks/speed/peers.py`: the same network, images, size, batch and number of epochs from random initial "
+        "weights, an epoch with its validation, each peer with its own loader and two workers. Accuracy is not "
+        "compared: after two epochs from random weights there is none to speak of.",
+        "",
+        *table(["work", "peer", "its seconds", "tumorscope, s", "ratio (min to max)", "peak memory, MB"], rows),
+    ]
+
+
+def inference(found: Found) -> list[str]:
+    """Batch inference."""
+    rows = []
+    for model, turns in found.get("inference", {}).items():
+        base = values(turns["eager"], "rate")
+        for name, entries in turns.items():
+            rates = values(entries, "rate")
+            pairs = [a / b for a, b in zip(rates, base, strict=True)]
+            rows.append(
+                [
+                    model,
+                    name if name != "auto" else f"auto: {entries[-1]['backend']}",
+                    f"{median(rates):.0f}",
+                    f"{median(rates) / median(base):.1f} ({min(pairs):.1f} to {max(pairs):.1f})",
+                    f"{middle(entries, 'peak_mb'):,.0f}",
+                ]
+            )
+    if not rows:
+        return []
+    return [
+        "## Batch inference",
+        "",
+        "`benchmarks/speed/inference.py`: pixels in, logits out, batches of 32 images of 224 px, against timm's "
+        "network in eager float32. `auto` is what `tumorscope predict` chooses by measuring at equal answers "
+        "(probabilities within 1e-4 of torch's); the backends in bfloat16 answer differently in the third digit and "
+        "run only where they are asked for. Target: 3.",
+        "",
+        *table(["network", "computed by", "images/s", "ratio (min to max)", "peak memory, MB"], rows),
+    ]
+
+
+def growth(found: Found) -> list[str]:
+    """Cost against the number of images."""
+    rows = []
+    for n, row in sorted(found.get("growth", {}).items(), key=lambda item: int(item[0])):
+        ours, base = row["ours"], row["baseline"]
+        rows.append(
+            [
+                f"{int(n):,}",
+                f"{base['epoch']:.2f}",
+                f"{ours['first'] - ours['epoch']:.2f}",
+                f"{ours['epoch']:.2f}",
+                f"{1000 * ours['epoch'] / int(n):.2f}",
+                f"{base['epoch'] / ours['epoch']:.1f}",
+                f"{base['peak_mb']:,.0f} / {ours['peak_mb']:,.0f}",
+            ]
+        )
+    if not rows:
+        return []
+    head = ["images", "baseline, s an epoch", "decode once, s", "tumorscope, s an epoch", "ms an image", "ratio"]
+    return [
+        "## Cost against the number of images",
+        "",
+        "`benchmarks/speed/growth.py`: S1's CNN at 64 px on JPEG files of 224 px, where decoding and feeding weigh "
+        "more than arithmetic; one run each.",
+        "",
+        *table([*head, "peak memory, MB (baseline / ours)"], rows),
+    ]
+
+
+def accuracy(found: Found) -> list[str]:
+    """Whether what is learned is the same."""
+    rows = []
+    for work in ACCURACY_WORKS:
+        seeds = found.get("accuracy", {}).get(work.name)
+        if not seeds:
+            continue
+        base, ours = values(seeds, "baseline"), values(seeds, "ours")
+        gaps = [b - a for a, b in zip(base, ours, strict=True)]
+        half = float(stats.t.ppf(0.975, len(gaps) - 1)) * stdev(gaps) / len(gaps) ** 0.5
+        rows.append(
+            [
+                work.title,
+                str(len(seeds)),
+                f"{work.test}",
+                f"{mean(base):.3f}",
+                f"{mean(ours):.3f}",
+                f"{mean(gaps):+.3f} ({mean(gaps) - half:+.3f} to {mean(gaps) + half:+.3f})",
+            ]
+        )
+    if not rows:
+        return []
+    return [
+        "## Is what is learned the same?",
+        "",
+        "`benchmarks/speed/accuracy.py`: both sides train with the same network, images, optimizer, constant rate, "
+        "batch and number of epochs; test images (official test part, drawn by a fixed seed, copies of training "
+        "images among them) are answered once after training. Interval of the mean difference over seeds by "
+        "Student's t.",
+        "",
+        *table(["work", "seeds", "test images", "baseline", "tumorscope", "difference (95% interval)"], rows),
+    ]
+
+
+def reach(found: Found) -> list[str]:
+    """Time to a given accuracy."""
+    rows = []
+    times: dict[str, float] = {}
+    for name, row in found.get("reach", {}).items():
+        reached = next((i for i, value in enumerate(row["accuracy"], start=1) if value >= row["wanted"]), None)
+        if reached is None:
+            rows.append([row["title"], "not in " + str(len(row["accuracy"])), "", f"{max(row['accuracy']):.3f}", ""])
+            continue
+        side = "baseline" if name == "baseline" else fastest(found["works"]["efficientnet-lite0"])
+        work = next(w for w in WORKS if w.name == "efficientnet-lite0")
+        # validation is a forward pass: a third of a training step's arithmetic
+        images = work.train + work.val / 3
+        each = middle(found["works"]["efficientnet-lite0"][side], "epoch") / images * row["train"]
+        times[name] = reached * each + row["before_s"]
+        history = ", ".join(f"{value:.3f}" for value in row["accuracy"])
+        rows.append([row["title"], str(reached), f"{each:.0f}", history, f"{times[name] / 60:.1f}"])
+    if not rows:
+        return []
+    lines = [
+        "## Time to 0.98 accuracy on the official test part of brain-mri-4class",
+        "",
+        "`benchmarks/speed/reach.py`: EfficientNet-Lite0 from ImageNet weights on all 5,712 training files; the 1,311 "
+        "official test images are answered after each epoch only to see when 0.98 is reached, outside the time. The "
+        "minutes are composed: epochs needed, times the median seconds of an epoch measured above scaled to the "
+        "number of images, plus decoding and compilation. One seed.",
+        "",
+        *table(["training", "epochs", "s an epoch", "accuracy after each epoch", "minutes"], rows),
+    ]
+    if {"baseline", "ours"} <= set(times):
+        lines += [f"Ratio {times['baseline'] / times['ours']:.1f} (target 5).", ""]
+    return lines
+
+
+def roofline(found: Found) -> list[str]:
+    """How near the machine's own limit."""
+    peak: Found = found.get("peak") or {}
+    rows = []
+    for name, gflop in peak.get("step_gflop", {}).items():
+        row = found["works"].get(name)
+        if row is None:
+            continue
+        work = next(w for w in WORKS if w.name == name)
+        best = fastest(row)
+        images = (work.train + work.val / 3) * gflop
+        rates = [images / middle(row[side], "epoch") for side in ("baseline", best)]
+        bound = middle(row["baseline"], "epoch") / (images / peak["bf16_gflops"])
+        rows.append(
+            [
+                work.title,
+                f"{gflop:.2f}",
+                f"{rates[0]:.0f}",
+                f"{rates[1]:.0f}",
+                f"{rates[1] / peak['bf16_gflops']:.2f}",
+                f"{bound:.1f}",
+            ]
+        )
+    if not rows:
+        return []
+    head = ["work", "GFLOP a training image", "baseline, GFLOP/s", "tumorscope, GFLOP/s", "share of bf16 product"]
+    return [
+        "## How near the machine's limit",
+        "",
+        f"A matrix product of side 4096 runs at {peak['fp32_gflops']:.0f} GFLOP/s in float32 and "
+        f"{peak['bf16_gflops']:.0f} in bfloat16 here. The last column is the ratio that an epoch would have if all "
+        "of its multiplications ran at the latter rate and nothing else took time: no way of computing the same "
+        "network as often can be faster. ResNet-50's target is a share of 0.55.",
+        "",
+        *table([*head, "largest possible ratio"], rows),
+    ]
+
+
+def page(found: Found) -> str:
+    """The results page as Markdown."""
+    lines = [
+        "# Speed",
+        "",
+        "Made by `make bench ARGS='--data DATA'` (`python -m benchmarks.speed`); every figure is read from its JSON "
+        "file.",
+        "The baseline is `benchmarks/speed/seed_loop.py`: the student systems' way to train, faithfully written out "
+        "(Pillow decodes each epoch, torchvision transforms image by image, the better of 0 and 2 loader workers, "
+        "float32, contiguous, the frozen part run every epoch). Ours decodes into a new cache within the timing of a "
+        "whole recipe. Both run validation after each epoch, on the same images with the same network, size, batch "
+        "and number of epochs. Processes take turns on an otherwise idle machine.",
+        "",
+        f"Machine: {found['machine']['cpu']}, {found['machine']['threads']} threads; "
+        f"torch {found['versions']['torch']}. n = {found['repeats']} turns each unless said otherwise. Images: "
+        "training + validation, taken by a fixed seed. Peak memory is that of the process and its largest child.",
+        "",
+    ]
+    for part in (training, roofline, cold, peers, inference, reach, growth, accuracy):
+        lines += part(found)
+    return "\n".join(lines).rstrip() + "\n"
