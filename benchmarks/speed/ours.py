@@ -14,6 +14,7 @@ import os
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.speed.figures import figures
-from benchmarks.speed.works import Job, job
+from benchmarks.speed.works import Course, Job, job
 from tumorscope.bundle.network import run_network
 from tumorscope.imaging.augment import AugmentSpec
 from tumorscope.imaging.cache import open_cache
@@ -39,12 +40,8 @@ from tumorscope.training.recipe import Recipe, parse_recipe
 
 def recipe_of(work: Job, seed: int) -> Recipe:
     """The work as a recipe."""
-    stage = {
-        "epochs": work.work.epochs,
-        "lr": work.work.lr,
-        "schedule": work.work.schedule,
-        "trainable": work.work.trainable,
-    }
+    course = work.work.instead or Course(work.work.epochs, work.work.lr, "none")
+    stage = {**asdict(course), "trainable": work.work.trainable}
     return parse_recipe(
         {
             "name": work.work.name,

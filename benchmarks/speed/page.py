@@ -214,9 +214,9 @@ def accuracy(found: Found) -> list[str]:
         "## Is what is learned the same?",
         "",
         "`benchmarks/speed/accuracy.py`: both sides train with the same network, images, optimizer, constant rate, "
-        "batch and number of epochs; test images (official test part, drawn by a fixed seed, copies of training "
-        "images among them) are answered once after training. Interval of the mean difference over seeds by "
-        "Student's t.",
+        "batch and number of epochs unless said otherwise; test images (official test part, drawn by a fixed seed, "
+        "copies of training images among them) are answered once after training. Interval of the mean difference "
+        "over seeds by Student's t.",
         "",
         *table(["work", "seeds", "test images", "baseline", "tumorscope", "difference (95% interval)"], rows),
     ]
@@ -305,7 +305,7 @@ def page(found: Found) -> str:
         "(Pillow decodes each epoch, torchvision transforms image by image, the better of 0 and 2 loader workers, "
         "float32, contiguous, the frozen part run every epoch). Ours decodes into a new cache within the timing of a "
         "whole recipe. Both run validation after each epoch, on the same images with the same network, size, batch "
-        "and number of epochs. Processes take turns on an otherwise idle machine.",
+        "and number of epochs, unless a row says otherwise. Processes take turns on an otherwise idle machine.",
         "",
         f"Machine: {found['machine']['cpu']}, {found['machine']['threads']} threads; "
         f"torch {found['versions']['torch']}. n = {found['repeats']} turns each unless said otherwise. Images: "

@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.speed import ours
-from benchmarks.speed.works import Job, Work
+from benchmarks.speed.works import Course, Job, Work
 from tumorscope.data.load import load
 from tumorscope.training.plan import Wishes
 
 WANTED = 0.98
 WEIGHTS = "tf_efficientnet_lite0.in1k.safetensors"
 SIDES = {
-    "baseline": ("Adam at 1e-4, constant (S2's row)", 6, 1e-4, "none"),
-    "ours": ("Adam, one cycle to 5e-4 over 4 epochs", 4, 5e-4, "one_cycle"),
+    "baseline": ("Adam at 1e-4, constant (S2's row)", Course(6, 1e-4, "none")),
+    "ours": ("Adam, one cycle to 5e-4 over 4 epochs", Course(4, 5e-4, "one_cycle")),
 }
 
 
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     arguments = parser.parse_args()
-    title, epochs, lr, schedule = SIDES[arguments.side]
+    title, course = SIDES[arguments.side]
     manifest = load(str(arguments.data / "brain-mri-4class"))
     train, test = (
         np.array([i for i, r in enumerate(manifest.records) if (r.split == "test") is wanted], dtype=np.int64)
@@ -50,12 +50,11 @@ def main() -> None:
         data="brain-mri-4class",
         model="tf_efficientnet_lite0",
         trainable="all",
-        epochs=epochs,
+        epochs=course.epochs,
         train=len(train),
         val=len(test),
         target=5,
-        lr=lr,
-        schedule=schedule,
+        instead=course,
     )
     job = Job(work, manifest, train, test, test[:0])
     found = ours.run(job, Wishes(), weights=arguments.weights / WEIGHTS)

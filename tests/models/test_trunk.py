@@ -24,7 +24,8 @@ def _built(name: str, plan: str, **other: Any) -> nn.Module:
     return built.module
 
 
-CASES = [
+VIT = {"img_size": 64}
+CASES: list[tuple[str, str, tuple[int, ...]]] = [
     ("resnet18", "head", (4, 512)),
     ("resnet18", "last:1", (4, 256, 4, 4)),
     ("tf_efficientnet_lite0", "head", (4, 1280)),
@@ -32,12 +33,14 @@ CASES = [
     ("mobilenetv2_100", "last:1", (4, 160, 2, 2)),
     ("tinyvgg", "head", (4, 2560)),
     ("cnn28", "last:1", (4, 64, 16, 16)),
+    ("vit_tiny_patch16_224", "head", (4, 192)),
+    ("vit_tiny_patch16_224", "last:1", (4, 17, 192)),
 ]
 
 
 @pytest.mark.parametrize(("name", "plan", "shape"), CASES)
 def test_the_halves_answer_as_the_whole(name: str, plan: str, shape: tuple[int, ...]) -> None:
-    network = _built(name, plan)
+    network = _built(name, plan, **({"options": VIT} if name.startswith("vit") else {}))
     images = _images(64)
     halves = cut(network)
     assert isinstance(halves, CutNetwork)

@@ -91,7 +91,9 @@ def _boundary(network: nn.Module, graph: fx.Graph) -> list[fx.Node]:
             fixed[node] = False
         else:
             fixed[node] = all(fixed[n] for n in node.all_input_nodes) and not _varies(network, node)
-    return [n for n in graph.nodes if fixed[n] and any(not fixed[user] for user in n.users) and n.op != "get_attr"]
+    crossing = [n for n in graph.nodes if fixed[n] and any(not fixed[user] for user in n.users)]
+    # weights are at hand on both sides, and so are arguments that keep their default value
+    return [n for n in crossing if n.op != "get_attr" and not (n.op == "placeholder" and n.args)]
 
 
 def _varies(network: nn.Module, node: fx.Node) -> bool:
