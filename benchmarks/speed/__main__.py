@@ -33,7 +33,7 @@ PAGE = ROOT / "docs" / "results" / "performance.md"
 BACKENDS = ("eager", "auto", "torch-bf16", "openvino-bf16")
 """Ways to compute a batch that are timed; "eager" is the baseline."""
 GROWTH = (1000, 4000, 16000)
-SEEDS = 5
+SEEDS = 3
 LONG = ("efficientnet-lite0", "efficientnet-b0", "resnet50", "tinyvgg")
 """Works whose recipes run so long that the plan tries compilation: they are timed compiled as well."""
 
