@@ -136,11 +136,37 @@ def test_a_killed_run_resumes_to_the_same_bytes(
             raise MemoryError("killed here")
 
     monkeypatch.setattr(fit_module, "save_checkpoint", killed_after)
+    monkeypatch.setattr(fit_module, "CHEAP_SAVE_S", float("inf"))  # however slow the disk
     out = tmp_path / "killed"
     with pytest.raises(ResourceError):
         train(recipe(), scans, out=out, command="c", console=QUIET)
     assert not (out / "evaluation.json").exists()
     monkeypatch.setattr(fit_module, "save_checkpoint", save)
+    resumed = train(recipe(), scans, out=out, command="c", console=QUIET, resume=True)
+    assert digests(resumed.folder) == digests(finished.folder)
+
+
+def test_slow_checkpoints_are_stored_less_often_and_a_killed_run_still_resumes_to_the_same_bytes(
+    finished: Run, scans: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = checkpoint.save_checkpoint
+    stored: list[tuple[int, int]] = []
+
+    def slow(path: Path, state: Any, *args: Any) -> None:
+        save(path, state, *args)
+        stored.append((state.stage, state.epoch))
+        if state.stage == 1:
+            raise MemoryError("killed in the second stage")
+
+    now = iter(range(10**6))
+    monkeypatch.setattr(fit_module, "save_checkpoint", slow)
+    monkeypatch.setattr(fit_module, "SAVE_SHARE", 1e-9)
+    monkeypatch.setattr(fit_module.time, "perf_counter", lambda: float(next(now)))
+    out = tmp_path / "killed"
+    with pytest.raises(ResourceError):
+        train(recipe(), scans, out=out, command="c", console=QUIET)
+    assert stored == [(0, 1), (0, 3), (1, 1)]  # of the first stage its first epoch and its last
+    monkeypatch.undo()
     resumed = train(recipe(), scans, out=out, command="c", console=QUIET, resume=True)
     assert digests(resumed.folder) == digests(finished.folder)
 

@@ -1,4 +1,4 @@
-"""`checkpoint.pt`: all that the next epoch needs, stored after each one and checked before it is used again."""
+"""`checkpoint.pt`: all that the next epoch needs, stored between epochs and checked before it is used again."""
 
 from __future__ import annotations
 

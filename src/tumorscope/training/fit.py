@@ -1,6 +1,6 @@
 """Run the stages of a recipe: from cached images to the best weights, resumable after any epoch.
 
-In: a built network, loaders and a recipe. Out: a `FitResult` with the history and the best epoch. After every epoch
+In: a built network, loaders and a recipe. Out: a `FitResult` with the history and the best epoch. After an epoch
 `checkpoint.pt` holds all that the next one needs (weights, optimizer, schedule, history, early-stopping state), so
 that a killed run goes on to the same result as an uninterrupted one (bit for bit on CPU, by test).
 """
@@ -35,6 +35,11 @@ from tumorscope.training.module import StageModule
 from tumorscope.training.plan import Plan, prepare
 from tumorscope.training.progress import RichProgress
 from tumorscope.training.recipe import EarlyStop, Recipe
+
+CHEAP_SAVE_S = 0.05
+SAVE_SHARE = 0.1
+"""A checkpoint that takes longer than the first is stored only as often as costs this share of the time: a stopped run
+repeats some seconds, to the same result. The last epoch of a stage is always stored."""
 
 METRIC_COLUMNS = (
     "stage",
@@ -73,7 +78,7 @@ def metrics_csv(rows: list[dict[str, Any]]) -> str:
 
 
 class _Keeper(L.Callback):
-    """After each epoch: note the row, keep the best weights, store the checkpoint, stop early."""
+    """After each epoch: note the row, keep the best weights, store the checkpoint if due, stop early."""
 
     def __init__(
         self, state: FitState, folder: Path, *, monitor: str, early: EarlyStop | None, stage_name: str
@@ -85,6 +90,8 @@ class _Keeper(L.Callback):
         self.stage_name = stage_name
         self.best: dict[str, Tensor] = {}
         self._start = 0.0
+        self._saved = 0.0
+        self._cost = 0.0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self._start = time.perf_counter()
@@ -109,8 +116,17 @@ class _Keeper(L.Callback):
             if state.waited >= self.early.patience:
                 state.stopped.append(self.stage_name)
                 trainer.should_stop = True
-        save_checkpoint(self.folder / "checkpoint.pt", state, module, self.best)
+        last = trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
+        if last or self._due():
+            begun = time.perf_counter()
+            save_checkpoint(self.folder / "checkpoint.pt", state, module, self.best)
+            self._saved = time.perf_counter()
+            self._cost = self._saved - begun
         write_text(self.folder / "metrics.csv", metrics_csv(state.rows))
+
+    def _due(self) -> bool:
+        """Whether storing is cheap, or was long enough ago."""
+        return self._cost <= CHEAP_SAVE_S or time.perf_counter() - self._saved >= self._cost / SAVE_SHARE
 
 
 class _EpochEnd(L.pytorch.callbacks.Checkpoint):
