@@ -66,12 +66,13 @@ def training(found: Found) -> list[str]:
                     f"{middle(row['baseline'], what):.2f}",
                     f"{middle(row[ours], what):.2f}",
                     ratio(row, ours, what),
+                    str(len(row[ours])),
                     f"{work.target:g}",
                     f"{middle(row['baseline'], 'peak_mb'):,.0f} / {middle(row[ours], 'peak_mb'):,.0f}",
                     plan,
                 ]
             )
-    head = ["work", "images", "timed", "baseline, s", "tumorscope, s", "ratio (min to max)", "target"]
+    head = ["work", "images", "timed", "baseline, s", "tumorscope, s", "ratio (min to max)", "turns", "target"]
     lines = table([*head, "peak memory, MB (baseline / ours)", "plan"], rows)
     notes = [f"- {work.title}: {row['ours'][-1]['frozen']}." for work, row in _done(found) if row["ours"][-1]["frozen"]]
     return [*lines, *notes, ""] if notes else lines
@@ -112,6 +113,7 @@ def peers(found: Found) -> list[str]:
                     f"{middle(turns, 'epoch'):.2f}",
                     f"{middle(row[best], 'epoch'):.2f}",
                     f"{middle(turns, 'epoch') / middle(row[best], 'epoch'):.1f} ({min(pairs):.1f} to {max(pairs):.1f})",
+                    str(len(turns)),
                     f"{middle(turns, 'peak_mb'):,.0f} / {middle(row[best], 'peak_mb'):,.0f}",
                 ]
             )
@@ -124,7 +126,9 @@ def peers(found: Found) -> list[str]:
         "weights, an epoch with its validation, each peer with its own loader and two workers. Accuracy is not "
         "compared: after two epochs from random weights there is none to speak of.",
         "",
-        *table(["work", "peer", "its seconds", "tumorscope, s", "ratio (min to max)", "peak memory, MB"], rows),
+        *table(
+            ["work", "peer", "its seconds", "tumorscope, s", "ratio (min to max)", "turns", "peak memory, MB"], rows
+        ),
     ]
 
 
@@ -142,6 +146,7 @@ def inference(found: Found) -> list[str]:
                     name if name != "auto" else f"auto: {entries[-1]['backend']}",
                     f"{median(rates):.0f}",
                     f"{median(rates) / median(base):.1f} ({min(pairs):.1f} to {max(pairs):.1f})",
+                    str(len(rates)),
                     f"{middle(entries, 'peak_mb'):,.0f}",
                 ]
             )
@@ -155,7 +160,7 @@ def inference(found: Found) -> list[str]:
         "(probabilities within 1e-4 of torch's); the backends in bfloat16 answer differently in the third digit and "
         "run only where they are asked for. Target: 3.",
         "",
-        *table(["network", "computed by", "images/s", "ratio (min to max)", "peak memory, MB"], rows),
+        *table(["network", "computed by", "images/s", "ratio (min to max)", "turns", "peak memory, MB"], rows),
     ]
 
 
@@ -308,7 +313,7 @@ def page(found: Found) -> str:
         "and number of epochs, unless a row says otherwise. Processes take turns on an otherwise idle machine.",
         "",
         f"Machine: {found['machine']['cpu']}, {found['machine']['threads']} threads; "
-        f"torch {found['versions']['torch']}. n = {found['repeats']} turns each unless said otherwise. Images: "
+        f"torch {found['versions']['torch']}. Images: "
         "training + validation, taken by a fixed seed. Peak memory is that of the process and its largest child.",
         "",
     ]
