@@ -314,7 +314,8 @@ def page(found: Found) -> str:
         "",
         f"Machine: {found['machine']['cpu']}, {found['machine']['threads']} threads; "
         f"torch {found['versions']['torch']}. Images: "
-        "training + validation, taken by a fixed seed. Peak memory is that of the process and its largest child; ours includes the measuring of the plan.",
+        "training + validation, taken by a fixed seed. Peak memory is that of the process and its largest child; "
+        "ours includes the measuring of the plan.",
         "",
     ]
     for part in (training, roofline, cold, peers, inference, reach, growth, accuracy):
