@@ -75,6 +75,7 @@ def training(found: Found) -> list[str]:
     head = ["work", "images", "timed", "baseline, s", "tumorscope, s", "ratio (min to max)", "turns", "target"]
     lines = table([*head, "peak memory, MB (baseline / ours)", "plan"], rows)
     notes = [f"- {work.title}: {row['ours'][-1]['frozen']}." for work, row in _done(found) if row["ours"][-1]["frozen"]]
+    notes += [f"- {work.title}: {row['note']}." for work, row in _done(found) if "note" in row]
     return [*lines, *notes, ""] if notes else lines
 
 
