@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.explaining.planted import CLASSES, probs_of, spot_model, spots
+from tests.explaining.planted import cohort_of, spot_subject, spots
 from tests.reporting.explanations import (
     MEASURES,
     METHODS,
@@ -31,6 +31,7 @@ from tests.reporting.page import Page
 from tests.reporting.test_escape import EVIL, SURROGATE
 from tumorscope.explaining.heat import coloured
 from tumorscope.explaining.score import score
+from tumorscope.explaining.sources import References
 from tumorscope.reporting.explanations_page import MOST_PICTURES, render_explanations
 from tumorscope.reporting.words import metric_range, percent, points
 
@@ -309,18 +310,15 @@ def test_nothing_of_a_hostile_name_becomes_markup(tmp_path: Path, whole: str) ->
 
 
 def test_what_the_score_gives_can_be_shown(tmp_path: Path) -> None:
-    built, rows = spot_model(), spots(12, seed=3)
     found = score(
-        built,
-        rows,
-        probs=probs_of(built, rows.images),
-        codes=np.arange(12, dtype=np.int64) // 2,
-        classes=CLASSES,
-        positive=None,
+        spot_subject(),
+        cohort_of(spots(12, seed=3), np.arange(12, dtype=np.int64) // 2),
         methods=["grad-cam", "layer-cam"],
-        train_boxes=spots(8, seed=5).boxes,
+        references=References(train_boxes=spots(8, seed=5).boxes),
     )
     page = changed(tmp_path, lambda c: c.update(score=found, curves=None))
     shown = tables(page)["Score of every method and its controls"]
     assert len([row for row in shown[1:] if len(row) > 1]) == len(found["sources"])
     assert "Of 2 methods" in Page.of(page).text
+    best = found["ceilings"]["7"]["pointing"]["value"]
+    assert f"a map of 7 × 7 places, have pointing {best:.2f} and energy" in Page.of(page).text

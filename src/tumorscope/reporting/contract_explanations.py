@@ -88,6 +88,7 @@ class HeatScore(Part):
     gaps: dict[str, dict[str, dict[str, Estimated]]]
     cascade: dict[str, tuple[CascadeStep, ...]]
     lesion_classes: tuple[str, ...] = ()
+    ceilings: dict[str, dict[str, Estimated]] = Field(default_factory=dict)
     not_applicable: dict[str, str] = Field(default_factory=dict)
     resamples: int | None = None
     seed: int | None = None
