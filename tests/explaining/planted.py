@@ -12,6 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tumorscope.explaining.asking import Subject
+from tumorscope.explaining.cohort import Cohort
 from tumorscope.explaining.measuring import Boxed
 from tumorscope.imaging.boxes import Boxes
 from tumorscope.imaging.loader import Normalisation, to_unit
@@ -60,6 +62,17 @@ def spot_model(outputs: int = 2) -> BuiltModel:
         weights="none",
         weights_sha256="",
     )
+
+
+def spot_subject(outputs: int = 2) -> Subject:
+    """The same, with the way its answer is read."""
+    return Subject(spot_model(outputs), CLASSES, positive=1 if outputs == 1 else None)
+
+
+def cohort_of(rows: Boxed, codes: NDArray[np.int64] | None = None, *, seed: int = 0) -> Cohort:
+    """Images with the spot model's answers; every image its own group unless told."""
+    numbers = np.arange(len(rows.targets), dtype=np.int64) if codes is None else codes
+    return Cohort(rows, probs=probs_of(spot_model(), np.array(rows.images)), codes=numbers, seed=seed)
 
 
 def spots(n: int, seed: int = 0) -> Boxed:

@@ -10,6 +10,7 @@ from tumorscope.explaining.localisation import (
     MEASURES,
     THRESHOLDS,
     box_hit,
+    ceiling,
     choose_threshold,
     energy,
     overlap,
@@ -45,6 +46,19 @@ def test_equal_peaks_count_by_their_share() -> None:
 def test_energy_is_the_share_of_heat_inside() -> None:
     assert energy(MAP, INSIDE)[0] == pytest.approx(0.4)
     assert energy(MAP * 1000, INSIDE)[0] == pytest.approx(0.4)
+
+
+def test_a_coarse_map_cannot_show_a_small_box() -> None:
+    masks = np.zeros((2, 64, 64), dtype=bool)
+    masks[0, 0:32, 0:32] = True  # whole places of any map
+    masks[1, 0:8, 12:20] = True  # far from the middle of any of 4 x 4 places
+    fine, coarse = (ceiling(masks, side=side) for side in (16, 4))
+    assert fine.shape == masks.shape
+    assert fine.dtype == np.float32
+    assert pointing(fine, masks).tolist() == [1, 1]
+    assert pointing(coarse, masks)[0] == 1
+    assert pointing(coarse, masks)[1] < 0.5
+    assert (energy(fine, masks) > energy(coarse, masks)).all()
 
 
 def test_overlap_counts_pixels_at_or_above_the_threshold() -> None:

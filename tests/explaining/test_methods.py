@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.explaining.planted import spot_model, spots
+from tests.explaining.planted import spot_subject, spots
 from tumorscope.core.errors import DataError, UsageError
-from tumorscope.explaining.asking import prepared, target_scores, undisturbed
+from tumorscope.explaining.asking import Subject, prepared, target_scores, undisturbed
 from tumorscope.explaining.cams import activations_and_gradients, spread_out
 from tumorscope.explaining.localisation import pointing
 from tumorscope.explaining.methods import METHODS, heatmaps, method_named
@@ -38,8 +38,8 @@ def _cached(name: str) -> BuiltModel:
     return build_model("vit_tiny_patch16_224", outputs=3, channels=3, size_px=64, options=options)
 
 
-def _model(name: str) -> tuple[BuiltModel, Tensor, Tensor, int, int | None]:
-    """Model, images, targets, classes, positive class."""
+def _model(name: str) -> tuple[Subject, Tensor, Tensor]:
+    """Model, images, targets."""
     built = _cached(name)
     size, channels, classes = {
         "cnn28-binary": (28, 1, 2),
@@ -50,7 +50,7 @@ def _model(name: str) -> tuple[BuiltModel, Tensor, Tensor, int, int | None]:
     }[name]
     images = torch.randn(3, channels, size, size, generator=torch.Generator().manual_seed(1))
     targets = torch.tensor([0, 1, classes - 1])
-    return built, images, targets, classes, 0 if classes == 2 else None
+    return Subject(built, tuple("abc"[:classes]), 0 if classes == 2 else None), images, targets
 
 
 PAIRS = [(m, n) for m in METHODS for n in MODELS if METHODS[m].applies(_cached(n)) is None]
@@ -58,7 +58,7 @@ PAIRS = [(m, n) for m in METHODS for n in MODELS if METHODS[m].applies(_cached(n
 
 def test_which_method_applies_to_which_network() -> None:
     applied = {n: [m for m in METHODS if (m, n) in PAIRS] for n in MODELS}
-    cams = ["grad-cam", "layer-cam", "integrated-gradients", "occlusion"]
+    cams = ["grad-cam", "layer-cam", "hires-cam", "integrated-gradients", "occlusion"]
     tokens = ["attention-gradients", "integrated-gradients", "occlusion"]
     assert applied == {"cnn28-binary": cams, "resnet18": cams, "swin": cams, "vit-token": tokens, "vit-avg": tokens}
 
@@ -68,9 +68,9 @@ def test_which_method_applies_to_which_network() -> None:
     ("method", "model"), [(m, n) for m, n in PAIRS if n not in ("swin", "resnet18") or m.endswith("cam")]
 )
 def test_contract(method: str, model: str) -> None:
-    built, images, targets, classes, positive = _model(model)
+    subject, images, targets = _model(model)
     heat = METHODS[method].heat
-    network = built.module.train()
+    network = subject.built.module.train()
     first = next(network.parameters())
     first.requires_grad_(False)
     first.grad = torch.ones_like(first)
@@ -78,11 +78,9 @@ def test_contract(method: str, model: str) -> None:
     given = images.clone()
     steps: list[tuple[int, int]] = []
     found = heat(
-        built,
+        subject,
         images,
         targets=targets,
-        classes=classes,
-        positive=positive,
         progress=lambda done, total: steps.append((done, total)),
     )
     # shape, type, sign
@@ -109,13 +107,10 @@ def test_contract(method: str, model: str) -> None:
     # a batch equals one by one, and calling again equals the first time, inside inference mode too
     scale = float(found.max())
     with torch.inference_mode():
-        single = [
-            heat(built, images[i : i + 1], targets=targets[i : i + 1], classes=classes, positive=positive)
-            for i in range(3)
-        ]
+        single = [heat(subject, images[i : i + 1], targets=targets[i : i + 1]) for i in range(3)]
     assert torch.allclose(torch.cat(single), found, atol=1e-3 * scale)
     # the target selects the class
-    other = heat(built, images, targets=(targets + 1) % classes, classes=classes, positive=positive)
+    other = heat(subject, images, targets=(targets + 1) % len(subject.classes))
     assert float((other - found).abs().max()) > 1e-2 * scale
 
 
@@ -123,11 +118,11 @@ def test_contract(method: str, model: str) -> None:
 @pytest.mark.parametrize("method", [m for m in METHODS if m != "attention-gradients"])
 def test_heat_lies_on_the_planted_spot(method: str, outputs: int) -> None:
     rows = spots(8)
-    built = spot_model(outputs)
-    found = heatmaps(built, rows.images, method=method, targets=rows.targets, classes=2, positive=1, batch_size=3)
+    subject = spot_subject(outputs)
+    found = heatmaps(subject, rows.images, method=method, targets=rows.targets, batch_size=3)
     masks = rows.masks(np.arange(8))
     assert pointing(found, masks).tolist() == [1.0] * 8
-    swapped = heatmaps(built, rows.images, method=method, targets=1 - rows.targets, classes=2, positive=1)
+    swapped = heatmaps(subject, rows.images, method=method, targets=1 - rows.targets)
     assert pointing(swapped, masks).max() == 0
 
 
@@ -135,56 +130,86 @@ def test_heat_lies_on_the_planted_spot(method: str, outputs: int) -> None:
 def test_grad_cam_is_captums(model: str) -> None:
     from captum.attr import LayerGradCam
 
-    built, images, targets, classes, positive = _model(model)
+    subject, images, targets = _model(model)
+    built = subject.built
     built.module.eval()
     layer = built.module.get_submodule(built.cam_layer)
-    if classes == 2:
-        signs = torch.tensor([1.0 if t == positive else -1.0 for t in targets.tolist()])
+    if len(subject.classes) == 2:
+        signs = torch.tensor([1.0 if t == subject.positive else -1.0 for t in targets.tolist()])
         reference = LayerGradCam(lambda x: signs * built.module(x)[:, 0], layer).attribute(images)
     else:
         reference = LayerGradCam(built.module, layer).attribute(images, target=targets)
-    activations, gradients = activations_and_gradients(
-        built, images, targets=targets, classes=classes, positive=positive
-    )
+    activations, gradients = activations_and_gradients(subject, images, targets=targets)
     own = (gradients.mean(dim=(2, 3), keepdim=True) * activations).sum(dim=1, keepdim=True)
     assert torch.allclose(own, reference, atol=1e-5)
 
 
 def test_layer_cam_weighs_each_activation_by_its_own_positive_gradient() -> None:
-    built, images, targets, classes, positive = _model("cnn28-binary")
-    activations, gradients = activations_and_gradients(
-        built, images, targets=targets, classes=classes, positive=positive
-    )
+    subject, images, targets = _model("cnn28-binary")
+    activations, gradients = activations_and_gradients(subject, images, targets=targets)
     assert float(gradients.min()) < 0
     by_hand = torch.where(gradients > 0, gradients, 0.0).mul(activations).sum(dim=1).clamp_min(0)
-    found = METHODS["layer-cam"].heat(built, images, targets=targets, classes=classes, positive=positive)
+    found = METHODS["layer-cam"].heat(subject, images, targets=targets)
     assert torch.allclose(found, spread_out(by_hand, 28))
-    grad_cam = METHODS["grad-cam"].heat(built, images, targets=targets, classes=classes, positive=positive)
+    grad_cam = METHODS["grad-cam"].heat(subject, images, targets=targets)
     assert not torch.allclose(found, grad_cam, rtol=0.1)
 
 
 def test_channels_stand_first_whatever_the_networks_layout() -> None:
-    built, images, targets, classes, positive = _model("swin")
-    for found in activations_and_gradients(built, images, targets=targets, classes=classes, positive=positive):
+    subject, images, targets = _model("swin")
+    for found in activations_and_gradients(subject, images, targets=targets):
         assert found.shape == (3, 8 * 12, 2, 2)
 
 
+@pytest.mark.parametrize("method", ["grad-cam", "layer-cam", "hires-cam"])
+def test_a_batch_of_maps_costs_one_pass(method: str) -> None:
+    subject, images, targets = _model("resnet18")
+    passes: list[int] = []
+    handle = subject.built.module.register_forward_hook(lambda _m, inputs, _o: passes.append(len(inputs[0])))
+    METHODS[method].heat(subject, images, targets=targets)
+    handle.remove()
+    assert passes == [3]
+
+
+def test_the_finer_map_is_the_last_with_a_place_for_eight_pixels() -> None:
+    for name, sides in (("resnet18", (4, 128)), ("swin", (8, 24)), ("cnn28-binary", (4, 128))):
+        subject, images, targets = _model(name)
+        activations, gradients = activations_and_gradients(subject, images, targets=targets, fine=True)
+        assert activations.shape == gradients.shape == (3, sides[1], sides[0], sides[0])
+    coarse = Subject(build_model("resnet18", outputs=3, channels=1, size_px=32), ("a", "b", "c"))
+    vars(coarse.built.module)["feature_info"] = [{"module": "layer4"}]
+    with pytest.raises(UsageError, match="8 x 8 pixels"):
+        METHODS["hires-cam"].heat(coarse, torch.zeros(1, 1, 32, 32), targets=torch.tensor([0]))
+
+
+def test_grad_cam_of_the_pooled_map_is_the_answer_itself() -> None:
+    subject = Subject(build_model("mobilenetv2_050", outputs=3, channels=1, size_px=64), ("a", "b", "c"))
+    images, targets = torch.randn(2, 1, 64, 64), torch.tensor([0, 2])
+    activations, gradients = activations_and_gradients(subject, images, targets=targets)
+    weight, bias = (subject.built.module.get_parameter(f"classifier.{n}") for n in ("weight", "bias"))
+    parts = (gradients * activations).sum(dim=(1, 2, 3))
+    with torch.no_grad():
+        answer = subject.built.module.eval()(images).gather(1, targets[:, None])[:, 0]
+    assert activations.shape[1] == weight.shape[1]
+    assert torch.allclose(parts + bias[targets], answer, rtol=1e-3, atol=1e-4)
+
+
 def test_fast_attention_is_switched_on_again() -> None:
-    built, images, targets, classes, positive = _model("vit-token")
-    parts = [part for part in built.module.modules() if hasattr(part, "fused_attn")]
+    subject, images, targets = _model("vit-token")
+    parts = [part for part in subject.built.module.modules() if hasattr(part, "fused_attn")]
     before = [part.fused_attn for part in parts]
     assert any(before)
-    METHODS["attention-gradients"].heat(built, images, targets=targets, classes=classes, positive=positive)
+    METHODS["attention-gradients"].heat(subject, images, targets=targets)
     assert [part.fused_attn for part in parts] == before
 
 
 def test_integrated_gradients_start_from_black() -> None:
-    built, images, targets, classes, positive = _model("cnn28-binary")
+    subject, images, targets = _model("cnn28-binary")
     heat = METHODS["integrated-gradients"].heat
-    black = built.normalisation.apply(torch.zeros_like(images))
+    black = subject.built.normalisation.apply(torch.zeros_like(images))
     gray = torch.zeros_like(images)
-    assert float(heat(built, black, targets=targets, classes=classes, positive=positive).max()) == 0
-    assert float(heat(built, gray, targets=targets, classes=classes, positive=positive).max()) > 0
+    assert float(heat(subject, black, targets=targets).max()) == 0
+    assert float(heat(subject, gray, targets=targets).max()) > 0
 
 
 def test_modes_come_back_part_by_part_even_after_an_error() -> None:
@@ -238,18 +263,16 @@ def test_what_cannot_be_done_is_said() -> None:
         method_named("gradcam", cnn)
     with pytest.raises(UsageError, match="not a map"):
         activations_and_gradients(
-            replace(vit, cam_layer="blocks.1"),
+            Subject(replace(vit, cam_layer="blocks.1"), ("a", "b", "c")),
             torch.zeros(1, 3, 64, 64),
             targets=torch.tensor([0]),
-            classes=3,
-            positive=None,
         )
     assert METHODS["grad-cam"].applies(replace(cnn, cam_layer="")) is not None
 
 
 def test_heat_that_is_not_finite_is_refused() -> None:
-    built = spot_model()
+    subject = spot_subject()
     with torch.no_grad():
-        built.module.get_parameter("head.weight").fill_(float("inf"))
+        subject.built.module.get_parameter("head.weight").fill_(float("inf"))
     with pytest.raises(DataError, match="the heat of 2 of 2 images is not finite"):
-        heatmaps(built, spots(2).images, method="grad-cam", targets=np.array([0, 1]), classes=2, positive=None)
+        heatmaps(subject, spots(2).images, method="grad-cam", targets=np.array([0, 1]))

@@ -9,29 +9,27 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.explaining.planted import CLASSES, SIZE, probs_of, spot_model, spots
+from tests.explaining.planted import CLASSES, SIZE, cohort_of, spot_subject, spots
 from tumorscope.core.errors import DataError, UsageError
-from tumorscope.explaining.controls import randomised
-from tumorscope.explaining.measuring import Boxed, Thresholds, measure, thresholds_on
+from tumorscope.explaining.measuring import Boxed, Thresholds, measure, pooled, thresholds_on
 from tumorscope.explaining.score import score
+from tumorscope.explaining.sources import References, blinded
 
-METHODS = ("grad-cam", "layer-cam", "integrated-gradients", "occlusion")
+METHODS = ("grad-cam", "layer-cam", "hires-cam", "integrated-gradients", "occlusion")
 CONTROLS = ("uniform", "centre", "edges", "mean-box")
 
 
 @cache
 def _scored() -> dict[str, Any]:
-    built, rows = spot_model(), spots(24, seed=3)
+    subject, rows = spot_subject(), spots(24, seed=3)
     return score(
-        built,
-        rows,
-        probs=probs_of(built, rows.images),
-        codes=np.arange(24, dtype=np.int64) // 2,
-        classes=CLASSES,
-        positive=None,
-        val=spots(8, seed=4),
-        train_boxes=spots(30, seed=5).boxes,
-        other_models={"shuffled": randomised(built, groups=1, seed=8)},
+        subject,
+        cohort_of(rows, np.arange(24, dtype=np.int64) // 2),
+        references=References(
+            val=spots(8, seed=4),
+            train_boxes=spots(30, seed=5).boxes,
+            others={"shuffled": blinded(subject, seed=8, groups=1)},
+        ),
     )
 
 
@@ -89,41 +87,31 @@ def test_two_equal_sources_are_not_better() -> None:
 
 
 def test_a_blind_model_resembles_the_trained_one_less_and_less() -> None:
-    for steps in _scored()["cascade"].values():
+    for name, steps in _scored()["cascade"].items():
+        slow = name in ("integrated-gradients", "occlusion")
         assert [s["groups"] for s in steps] == [1, 2]
-        assert all(s["n"] == 24 for s in steps)
+        assert all((s["n"], s["draws"]) == ((8, 1) if slow else (24, 3)) for s in steps)
         assert steps[-1]["similarity"]["value"] < 0.9
 
 
 def test_methods_are_chosen_and_progress_is_told() -> None:
-    rows, built = spots(6), spot_model()
+    cohort, subject = cohort_of(spots(6)), spot_subject()
     told: list[tuple[str, int, int]] = []
     found = score(
-        built,
-        rows,
-        probs=probs_of(built, rows.images),
-        codes=np.arange(6, dtype=np.int64),
-        classes=CLASSES,
-        positive=None,
+        subject,
+        cohort,
         methods=["grad-cam"],
         batch_size=4,
         progress=lambda what, done, total: told.append((what, done, total)),
     )
     assert [t[1:] for t in told if t[0] == "Grad-CAM"] == [(4, 6), (6, 6)]
+    assert [t[1] for t in told if t[0] == "Grad-CAM, random weights, 3 draws"] == [4, 6, 10, 12, 16, 18]
     assert ("Grad-CAM, randomising", 2, 2) in told
     assert "mean-box" not in found["sources"]
     assert found["not_applicable"] == {}
     assert found["sources"]["grad-cam"]["thresholds"] == {"iou": 0.5, "box": 0.5, "chosen_on": 0}
     with pytest.raises(UsageError, match="cannot be used"):
-        score(
-            built,
-            rows,
-            probs=probs_of(built, rows.images),
-            codes=np.arange(6, dtype=np.int64),
-            classes=CLASSES,
-            positive=None,
-            methods=["attention-gradients"],
-        )
+        score(subject, cohort, methods=["attention-gradients"])
 
 
 def test_images_without_boxes_count_only_where_their_class_never_has_one() -> None:
@@ -148,9 +136,47 @@ def test_images_without_boxes_count_only_where_their_class_never_has_one() -> No
     found = measure(mixed, make, probs=probs, thresholds=Thresholds(0.5, 0.5, 0), batch_size=10)
     # the most probable class with boxes for all, and each image's own class where that differs
     assert asked == [1] * 7 + [0] * 3
-    assert found.matches["ap50"].truths.tolist() == [1] * 6 + [0]
+    assert found.matches["ap50"][0].truths.tolist() == [1] * 6 + [0]
     assert all(len(values) == 6 for values in found.values.values())
     assert found.empty == 0
+
+
+def test_draws_are_averaged_and_none_is_chosen() -> None:
+    rows = spots(6)
+    probs = np.full((6, 2), 0.5)
+
+    def at(column: int) -> Any:
+        def make(images: Any, _targets: Any) -> Any:
+            heat = np.zeros((len(images), SIZE, SIZE), dtype=np.float32)
+            heat[:, :, column] = 1
+            return heat
+
+        return make
+
+    draws = [
+        measure(rows, at(c), probs=probs, thresholds=Thresholds(t, 0.5, 4), batch_size=6)
+        for c, t in ((4, 0.2), (26, 0.4))
+    ]
+    found = pooled(draws)
+    for name, values in found.values.items():
+        assert np.allclose(values, (draws[0].values[name] + draws[1].values[name]) / 2)
+    assert (found.thresholds.iou, found.thresholds.box) == pytest.approx((0.3, 0.5))
+    assert [len(m) for m in found.matches.values()] == [2, 2]
+    cohort = cohort_of(rows)
+    separate = [cohort.precisions(d.matches)["ap30"].value for d in draws]
+    assert cohort.precisions(found.matches)["ap30"].value == pytest.approx(np.mean(separate))
+
+
+def test_a_part_of_a_cohort_keeps_its_groups() -> None:
+    cohort = cohort_of(spots(12), np.arange(12, dtype=np.int64) // 3)
+    part = cohort.take(np.array([0, 1, 2, 9]))
+    assert part.codes.tolist() == [0, 0, 0, 3]
+    assert np.array_equal(part.rows.images, cohort.rows.images[[0, 1, 2, 9]])
+    assert cohort.drawn(5).tolist() == sorted(set(cohort.drawn(5).tolist()))
+    assert cohort.drawn(99).tolist() == list(range(12))
+    values = np.arange(12.0) / 12
+    assert cohort.share(values[:3], np.arange(3)).value == pytest.approx(1 / 12)
+    assert cohort.gap(values, values).value == 0
 
 
 def test_thresholds_come_from_validation() -> None:
@@ -175,13 +201,6 @@ def test_nothing_to_score_is_an_error() -> None:
     rows = spots(4)
     bare = Boxed(rows.images, (np.zeros((0, 4)),) * 4, rows.targets)
     with pytest.raises(DataError, match="none of 4 images has a box"):
-        score(
-            spot_model(),
-            bare,
-            probs=np.full((4, 2), 0.5),
-            codes=np.arange(4, dtype=np.int64),
-            classes=CLASSES,
-            positive=None,
-        )
+        score(spot_subject(), cohort_of(bare))
     with pytest.raises(DataError, match="4 images, 3 sets of boxes, 4 targets"):
         Boxed(rows.images, rows.boxes[:3], rows.targets)

@@ -10,15 +10,20 @@ import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
+from torch import Tensor
 
 from tumorscope.bundle.predictor import Predictor
 from tumorscope.core.errors import DataError, UsageError
 from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 from tumorscope.explaining import removal as removal_module
+from tumorscope.explaining import study as study_module
+from tumorscope.explaining.asking import Subject
 from tumorscope.explaining.explain import explain
+from tumorscope.explaining.methods import heatmaps
 from tumorscope.explaining.study import study
-from tumorscope.training.recipe import parse_recipe
+from tumorscope.imaging.loader import Normalisation
+from tumorscope.training.recipe import Recipe, parse_recipe
 from tumorscope.training.run import train
 
 QUIET = Console(quiet=True)
@@ -29,26 +34,37 @@ def data() -> Manifest:
     return load("phantom:patients=24,slices=1,size_px=48,seed=2,duplicates=0.3")
 
 
-@pytest.fixture(scope="module")
-def run(data: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = parse_recipe(
+def _recipe(control: str = "none") -> Recipe:
+    return parse_recipe(
         {
             "name": "tiny",
             "title": "Tiny",
             "image": {"size_px": 48},
-            "model": {"name": "cnn_bn"},
+            "model": {"name": "cnn_bn", "mean": [0.2], "std": [0.9]},
             "train": {
                 "batch_size": 8,
                 "precision": "fp32",
                 "memory_format": "contiguous",
                 "threads": 1,
                 "compile": False,
+                "control": control,
             },
             "stage": {"all": {"epochs": 1, "lr": 1e-3}},
         },
         where="test",
     )
+
+
+@pytest.fixture(scope="module")
+def run(data: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "a"
+    return train(_recipe(), data, out=out, command="c", accept_leaks=True, console=QUIET).folder
+
+
+@pytest.fixture(scope="module")
+def shuffled(data: Manifest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "b"
+    recipe = _recipe("permuted-labels")
     return train(recipe, data, out=out, command="c", accept_leaks=True, console=QUIET).folder
 
 
@@ -76,6 +92,47 @@ def test_own_data_means_test_images_without_copies(run: Path, data: Manifest, tm
     assert content["removal"]["rows"][0]["change"] is None
     assert set(content["curves"]["methods"]) == {"grad-cam", "random order"}
     assert "mean-box" in content["score"]["sources"]
+
+
+def test_heat_is_made_of_the_input_that_answers_are_made_of(run: Path, data: Manifest) -> None:
+    predictor = Predictor.load(run)
+    subject = Subject.of(predictor.bundle)
+    assert subject.built.normalisation == predictor.bundle.card.normalisation == Normalisation((0.2,), (0.9,))
+    images = np.random.default_rng(0).integers(0, 256, (3, 1, 48, 48), dtype=np.uint8)
+    seen: list[Tensor] = []
+    handle = subject.built.module.register_forward_hook(lambda _m, _i, output: seen.append(output.detach()))
+    heatmaps(subject, images, method="grad-cam", targets=np.array([0, 1, 2]))
+    handle.remove()
+    assert np.allclose(seen[0].numpy(), predictor.logits(images), atol=1e-4)
+
+
+def test_a_model_of_shuffled_labels_is_one_more_control(
+    run: Path, shuffled: Path, data: Manifest, tmp_path: Path
+) -> None:
+    content = study(run, data, out=tmp_path / "x", command="c", methods=["grad-cam"], shuffled=shuffled)
+    source = content["score"]["sources"]["grad-cam@shuffled labels"]
+    assert (source["kind"], source["method"]) == ("model", "grad-cam")
+    assert "grad-cam@shuffled labels" in content["score"]["gaps"]["grad-cam"]
+    assert set(content["score"]["gaps"]["grad-cam@shuffled labels"]) == {"uniform", "centre", "edges", "mean-box"}
+    with pytest.raises(UsageError, match="were not shuffled: control = 'none'"):
+        study(run, data, out=tmp_path / "y", command="c", methods=["grad-cam"], shuffled=run)
+    with pytest.raises(UsageError, match="control = 'not known'"):
+        study(run, data, out=tmp_path / "y", command="c", methods=["grad-cam"], shuffled=tmp_path)
+
+
+def test_slow_methods_take_a_part_and_say_so(
+    run: Path, data: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in (("SLOW_BOXED", 4), ("SLOW_FREE", 1), ("THRESHOLD_IMAGES_SLOW", 2)):
+        monkeypatch.setattr(study_module, name, value)
+    monkeypatch.setattr(removal_module, "CURVE_IMAGES_SLOW", 2)
+    content = study(run, data, out=tmp_path / "x", command="c", methods=["grad-cam", "occlusion"])
+    assert (content["data"]["n"], content["data"]["with_boxes"]) == (5, 4)
+    (reason,) = [r for r in content["data"]["left_out"] if r.startswith("not drawn")]
+    assert content["data"]["left_out"][reason] > 0
+    assert content["score"]["sources"]["occlusion@random-weights"]["title"].endswith("one draw")
+    assert content["removal"]["n"] == 4
+    assert content["curves"]["n"] == 2
 
 
 def test_same_data_same_content(run: Path, data: Manifest, tmp_path: Path) -> None:

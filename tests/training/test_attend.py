@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 from tumorscope.imaging.cache import PixelCache
 from tumorscope.imaging.preprocess import Preprocessing
-from tumorscope.training.attend import REGION_PX, Attention, check_boxes, region_masks
+from tumorscope.training.attend import FLOOR, REGION_PX, Attention, check_boxes, region_masks
 from tumorscope.training.run import train
 
 QUIET = Console(quiet=True)
@@ -102,10 +103,54 @@ def _term(image: Tensor, region: Tensor, target: int = 0) -> Tensor:
     return watch.term(network(image), torch.tensor([target]), region).detach()
 
 
-def test_the_term_is_the_share_outside() -> None:
+def test_the_term_is_the_cross_entropy_of_the_share_inside() -> None:
     assert float(_term(_spot(2, 2), _region(True))) == pytest.approx(0.0, abs=1e-5)
-    assert float(_term(_spot(6, 6), _region(True))) == pytest.approx(2.0, abs=1e-5)
-    assert float(_term(_spot(2, 2) + _spot(6, 6), _region(True))) == pytest.approx(1.0, abs=1e-5)
+    assert float(_term(_spot(6, 6), _region(True))) == pytest.approx(-2 * math.log(FLOOR / (1 + FLOOR)), abs=1e-4)
+    assert float(_term(_spot(2, 2) + _spot(6, 6), _region(True))) == pytest.approx(2 * math.log(2), abs=0.01)
+
+
+class _Later(_TwoSpots):
+    """Moves the map by half a side between its named layer and the pooling."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.global_pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        answer: Tensor = self.head(self.global_pool(self.maps(images).roll((4, 4), (2, 3))).flatten(1))
+        return answer
+
+
+def test_the_map_that_is_pooled_counts() -> None:
+    for row, inside in ((2, False), (6, True)):
+        network = _Later()
+        watch = Attention(network, "maps", classes=2, positive=None, weight=1.0)
+        term = watch.term(network(_spot(row, row)), torch.tensor([0]), _region(True)).detach()
+        assert (float(term) < 1e-5) == inside
+        watch.close()
+        assert not network.global_pool._forward_pre_hooks
+
+
+class _ChannelsLast(_TwoSpots):
+    """Gives its map as (B, h, w, K), as Swin does."""
+
+    output_fmt = "NHWC"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turned = nn.Identity()
+
+    def forward(self, images: Tensor) -> Tensor:
+        answer: Tensor = self.head(self.turned(self.maps(images).permute(0, 2, 3, 1)).mean(dim=(1, 2)))
+        return answer
+
+
+def test_maps_with_channels_last_are_read_alike() -> None:
+    for row, column, inside in ((2, 2, True), (2, 6, False), (6, 2, False)):
+        network = _ChannelsLast()
+        watch = Attention(network, "turned", classes=2, positive=None, weight=1.0)
+        term = watch.term(network(_spot(row, column)), torch.tensor([0]), _region(True)).detach()
+        assert (float(term) < 1e-5) == inside
 
 
 def test_without_a_box_or_without_evidence_there_is_no_term() -> None:

@@ -1,22 +1,55 @@
 """Asking a network about one class without changing it: what every heatmap method starts from.
 
-In: a built model in any mode. Out: a block in which it answers in evaluation mode, with gradients towards inputs
-and activations only, and the score of the class that is asked about.
+In: a built model in any mode, or a bundle. Out: a `Subject`, the network with the way its answer is read, and a block
+in which it answers in evaluation mode, with gradients towards inputs and activations only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
+from tumorscope.bundle.bundle import Bundle
 from tumorscope.core.errors import UsageError
+from tumorscope.models.registry import BuiltModel
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (done, total)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A network whose answers are explained, and how they are read.
+
+    Attributes:
+        built: The network, with the normalisation that its input has to go through.
+        classes: Class names in target order.
+        positive: Position of the positive class of a network with one output, or None.
+    """
+
+    built: BuiltModel
+    classes: tuple[str, ...]
+    positive: int | None = None
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Subject:
+        """The model of a bundle; the input is normalised as the card says, whatever the architecture's own way."""
+        card = bundle.card
+        built = replace(bundle.model, normalisation=card.normalisation)
+        return cls(built, classes=card.classes, positive=card.positive_target)
+
+    def with_weights(self, built: BuiltModel) -> Subject:
+        """Another network that is asked in the same way, such as the same one with random weights."""
+        return replace(self, built=replace(built, normalisation=self.built.normalisation))
+
+    def scores(self, raw: Tensor, targets: Tensor) -> Tensor:
+        """(B,) score of the class that is asked about; see `target_scores`."""
+        return target_scores(raw, targets, classes=len(self.classes), positive=self.positive)
 
 
 @contextmanager

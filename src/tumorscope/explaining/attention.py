@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tumorscope.explaining.asking import Progress, prepared, target_scores, undisturbed
+from tumorscope.explaining.asking import Progress, Subject, prepared, undisturbed
 from tumorscope.explaining.cams import spread_out
 from tumorscope.models.registry import BuiltModel
 
@@ -32,23 +32,17 @@ def attention_applies(built: BuiltModel) -> str | None:
 
 
 def attention_gradients(
-    built: BuiltModel,
-    images: Tensor,
-    *,
-    targets: Tensor,
-    classes: int,
-    positive: int | None,
-    progress: Progress | None = None,
+    subject: Subject, images: Tensor, *, targets: Tensor, progress: Progress | None = None
 ) -> Tensor:
     """Relevance of patches (Chefer, Gur and Wolf 2021, ICCV): attention times its positive gradient, rolled out.
 
     R starts as the identity; each block adds mean over heads of (gradient x attention)+ times R. The class token's
     row is read, or the mean of the patches' rows where the network averages its patches.
     """
-    network: Any = built.module
+    network: Any = subject.built.module
     with undisturbed(network), _attention_kept(network) as kept:
         raw = network(prepared(network, images).requires_grad_(True))
-        scores = target_scores(raw, targets, classes=classes, positive=positive)
+        scores = subject.scores(raw, targets)
         gradients = torch.autograd.grad(scores.sum(), kept)
     attention = [one.detach() for one in kept]
     prefix = int(network.num_prefix_tokens)

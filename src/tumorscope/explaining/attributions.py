@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tumorscope.explaining.asking import Progress, prepared, target_scores, undisturbed
-from tumorscope.models.registry import BuiltModel
+from tumorscope.explaining.asking import Progress, Subject, prepared, undisturbed
 
 PATH_STEPS = 32
 """Points of Gauss-Legendre quadrature on the path; 20 to 300 are recommended (Sundararajan et al. 2017)."""
@@ -26,13 +25,7 @@ ROWS = 64
 
 
 def integrated_gradients(
-    built: BuiltModel,
-    images: Tensor,
-    *,
-    targets: Tensor,
-    classes: int,
-    positive: int | None,
-    progress: Progress | None = None,
+    subject: Subject, images: Tensor, *, targets: Tensor, progress: Progress | None = None
 ) -> Tensor:
     """Integrated Gradients from black to the image (Sundararajan et al. 2017): positive part, slightly smoothed.
 
@@ -40,11 +33,11 @@ def integrated_gradients(
     """
     from captum.attr import IntegratedGradients
 
-    network = built.module
+    network = subject.built.module
     with undisturbed(network):
         inputs = prepared(network, images)
-        black = built.normalisation.apply(torch.zeros_like(inputs[:1]))
-        scores = _scores(built, classes, positive, PATH_STEPS * len(inputs), progress)
+        black = subject.built.normalisation.apply(torch.zeros_like(inputs[:1]))
+        scores = _scores(subject, PATH_STEPS * len(inputs), progress)
         found: Tensor = IntegratedGradients(scores).attribute(
             inputs,
             baselines=black,
@@ -55,26 +48,18 @@ def integrated_gradients(
     return smoothed(found.detach().float().sum(dim=1).relu(), SMOOTHING * images.shape[-1])
 
 
-def occlusion(
-    built: BuiltModel,
-    images: Tensor,
-    *,
-    targets: Tensor,
-    classes: int,
-    positive: int | None,
-    progress: Progress | None = None,
-) -> Tensor:
+def occlusion(subject: Subject, images: Tensor, *, targets: Tensor, progress: Progress | None = None) -> Tensor:
     """How much the score drops when a window is covered by mean gray (Zeiler and Fergus 2014); overlaps averaged."""
     from captum.attr import Occlusion
 
-    network = built.module
+    network = subject.built.module
     channels, size = images.shape[1], images.shape[-1]
     window = max(2, round(size / WINDOWS))
     stride = max(1, window // 2)
     places = (-(-(size - window) // stride) + 1) ** 2
     with undisturbed(network), torch.no_grad():
         inputs = prepared(network, images)
-        scores = _scores(built, classes, positive, (places + 1) * len(inputs), progress)
+        scores = _scores(subject, (places + 1) * len(inputs), progress)
         drops: Tensor = Occlusion(scores).attribute(
             inputs,
             sliding_window_shapes=(channels, window, window),
@@ -98,15 +83,13 @@ def smoothed(heat: Tensor, sigma_px: float) -> Tensor:
     return F.conv2d(rows, kernel[None, None, None, :])[:, 0]
 
 
-def _scores(
-    built: BuiltModel, classes: int, positive: int | None, total: int, progress: Progress | None
-) -> Callable[[Tensor, Tensor], Tensor]:
+def _scores(subject: Subject, total: int, progress: Progress | None) -> Callable[[Tensor, Tensor], Tensor]:
     """(B, C, S, S) and (B,) targets to (B,) scores, counting the images that went through."""
     done = 0
 
     def scores(inputs: Tensor, targets: Tensor) -> Tensor:
         nonlocal done
-        answer = target_scores(built.module(inputs), targets, classes=classes, positive=positive)
+        answer = subject.scores(subject.built.module(inputs), targets)
         done += len(inputs)
         if progress is not None:
             progress(min(done, total), total)

@@ -8,7 +8,8 @@ weights (Adebayo et al. 2018): near 1 it shows the picture's edges rather than w
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +21,12 @@ from tumorscope.bundle.predictor import Predictor
 from tumorscope.core.errors import DataError, ImageFault, UsageError
 from tumorscope.core.files import atomic_path
 from tumorscope.core.types import Pixels
+from tumorscope.explaining.asking import Subject
 from tumorscope.explaining.controls import randomised, rank_correlation
 from tumorscope.explaining.heat import heat_to_source, overlay, scaled
-from tumorscope.explaining.methods import heatmaps, method_named
+from tumorscope.explaining.methods import METHODS, heatmaps, method_named
 from tumorscope.imaging.decode import decode_file
-from tumorscope.imaging.preprocess import preprocess
+from tumorscope.imaging.preprocess import Geometry, preprocess
 from tumorscope.models.registry import BuiltModel
 
 CAUTION = "Shows influence on the answer, not the place of a lesion. Research use only."
@@ -89,6 +91,77 @@ class Explanation:
         return path
 
 
+class Explainer:
+    """Heat for preprocessed images of one model, with the check against the same network with random weights.
+
+    The twin with random weights is drawn once, on first use. One thread at a time: methods hook into the network.
+
+    Args:
+        bundle: The model.
+        seed: Of the random weights.
+    """
+
+    def __init__(self, bundle: Bundle, *, seed: int = 0) -> None:
+        self.bundle = bundle
+        self.seed = seed
+
+    @cached_property
+    def blind(self) -> BuiltModel:
+        """The network with random weights."""
+        model = self.bundle.model
+        return randomised(model, groups=len(model.groups), seed=self.seed)
+
+    @cached_property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the methods that work with this network, in the order of the registry."""
+        return tuple(name for name, method in METHODS.items() if method.applies(self.bundle.model) is None)
+
+    def check(self, *, method: str, target: str | None) -> None:
+        """Check what is asked for before anything is computed.
+
+        Raises:
+            UsageError: For an unknown class or method, or a method that does not fit the network.
+        """
+        method_named(method, self.bundle.model)
+        names = self.bundle.card.classes
+        if target is not None and target not in names:
+            raise UsageError(
+                f"the model has no class {target!r}",
+                expected=f"one of {', '.join(names)}",
+                where="--class",
+                fix="name one",
+            )
+
+    def heat(self, image: NDArray[np.uint8], *, method: str, target: str) -> tuple[NDArray[np.float32], float]:
+        """Heat on the network's input, and its likeness to that of the network with random weights.
+
+        Args:
+            image: (C, S, S) uint8, as `preprocess` gives it.
+            method: Key of `explaining.methods.METHODS`.
+            target: Class to explain.
+
+        Returns:
+            (S, S) float32, 0 or more; and the rank correlation of the two maps, -1..1.
+        """
+        chosen = self.bundle.card.classes.index(target)
+        first, second = (_heat(self.bundle, model, image, chosen, method) for model in (self.bundle.model, self.blind))
+        return first, float(rank_correlation(first[None], second[None])[0])
+
+
+def resized(geometry: Geometry, *, width_px: int, height_px: int) -> Geometry:
+    """The way from the network's input to a copy of the source of another size."""
+    x, y = width_px / geometry.source_width_px, height_px / geometry.source_height_px
+    return replace(
+        geometry,
+        scale_x=geometry.scale_x * x,
+        scale_y=geometry.scale_y * y,
+        offset_x=geometry.offset_x * x,
+        offset_y=geometry.offset_y * y,
+        source_width_px=width_px,
+        source_height_px=height_px,
+    )
+
+
 def explain(
     predictor: Predictor, paths: Sequence[Path], *, method: str = "grad-cam", target: str | None = None, seed: int = 0
 ) -> Iterator[Explanation]:
@@ -105,14 +178,9 @@ def explain(
         UsageError: For an unknown class or method, or a method that does not fit the network.
         DataError: If a file cannot be read.
     """
-    bundle = predictor.bundle
-    names = bundle.card.classes
-    method_named(method, bundle.model)
-    if target is not None and target not in names:
-        raise UsageError(
-            f"the model has no class {target!r}", expected=f"one of {', '.join(names)}", where="--class", fix="name one"
-        )
-    blind = randomised(bundle.model, groups=len(bundle.model.groups), seed=seed)
+    explainer = Explainer(predictor.bundle, seed=seed)
+    explainer.check(method=method, target=target)
+    card = predictor.bundle.card
     for path in paths:
         try:
             pixels = decode_file(path).pixels
@@ -120,32 +188,25 @@ def explain(
             raise DataError(
                 f"{path.name} cannot be read: {fault}", expected="an image", where=path, fix="give another file"
             ) from fault
-        image, geometry = preprocess(pixels, bundle.card.preprocessing)
+        image, geometry = preprocess(pixels, card.preprocessing)
         (probs,) = predictor.probs(predictor.logits(image[None]))
-        chosen = int(probs.argmax()) if target is None else names.index(target)
-        maps = [_heat(bundle, model, image, chosen, method) for model in (bundle.model, blind)]
+        predicted = card.classes[int(probs.argmax())]
+        chosen = predicted if target is None else target
+        heat, likeness = explainer.heat(image, method=method, target=chosen)
         yield Explanation(
             path=path,
             pixels=pixels,
-            heat=heat_to_source(maps[0], geometry),
+            heat=heat_to_source(heat, geometry),
             method=method,
-            target=names[chosen],
-            predicted=names[int(probs.argmax())],
+            target=chosen,
+            predicted=predicted,
             prob=float(probs.max()),
-            likeness=float(rank_correlation(maps[0][None], maps[1][None])[0]),
+            likeness=likeness,
         )
 
 
 def _heat(bundle: Bundle, model: BuiltModel, image: NDArray[np.uint8], chosen: int, method: str) -> NDArray[np.float32]:
     """(S, S) heat of one preprocessed image."""
-    card = bundle.card
-    heats: NDArray[np.float32] = heatmaps(
-        model,
-        image[None],
-        method=method,
-        targets=np.array([chosen], dtype=np.int64),
-        classes=len(card.classes),
-        positive=card.positive_target,
-    )
-    heat: NDArray[np.float32] = heats[0]
+    subject = Subject.of(bundle).with_weights(model)
+    heat: NDArray[np.float32] = heatmaps(subject, image[None], method=method, targets=np.array([chosen]))[0]
     return heat

@@ -10,12 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorscope.bundle.bundle import Bundle
-from tumorscope.core.types import Probs
 from tumorscope.data.manifest import Manifest
+from tumorscope.explaining.asking import Subject
+from tumorscope.explaining.cohort import Cohort
 from tumorscope.explaining.heat import heat_to_source, scaled
 from tumorscope.explaining.localisation import energy, pointing
-from tumorscope.explaining.measuring import Boxed
 from tumorscope.explaining.methods import heatmaps
 from tumorscope.imaging.boxes import boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.preprocess import Preprocessing, preprocess
@@ -28,27 +27,26 @@ Gallery = tuple[list[dict[str, Any]], NDArray[np.uint8], NDArray[np.uint8]]
 
 
 def gallery(
-    bundle: Bundle, manifest: Manifest, rows: NDArray[np.int64], boxed: Boxed, *, probs: Probs, method: str
+    subject: Subject,
+    cohort: Cohort,
+    *,
+    manifest: Manifest,
+    rows: NDArray[np.int64],
+    own: Preprocessing,
+    method: str,
 ) -> Gallery:
     """Entries, (k, 192, 192) uint8 pictures and (k, 192, 192) uint8 heat, worst first.
 
     Args:
-        bundle: The model.
+        subject: The model.
+        cohort: The images as the network takes them.
         manifest: Gives the pictures and boxes.
         rows: (n,) positions of the images in the manifest.
-        boxed: The same images as the network takes them.
-        probs: (n, classes).
+        own: The model's preprocessing.
         method: Whose heat is shown.
     """
-    card = bundle.card
-    heats = heatmaps(
-        bundle.model,
-        np.array(boxed.images[boxed.boxed]),
-        method=method,
-        targets=boxed.targets[boxed.boxed],
-        classes=len(card.classes),
-        positive=card.positive_target,
-    )
+    boxed, names = cohort.rows, subject.classes
+    heats = heatmaps(subject, np.array(boxed.images[boxed.boxed]), method=method, targets=cohort.targets)
     masks = boxed.masks(boxed.boxed)
     inside, peak = energy(heats, masks), pointing(heats, masks)
     order = np.argsort(inside, kind="stable")
@@ -61,25 +59,26 @@ def gallery(
     for place, position, pixels in zip(chosen, positions, manifest.pixels(positions), strict=True):
         record = manifest.records[position]
         picture, geometry = preprocess(pixels, small)
-        _, own = preprocess(pixels, card.preprocessing)
-        whole = (scaled(heat_to_source(heats[place], own)) * 255).astype(np.uint8)
+        _, geometry_of_own = preprocess(pixels, own)
+        whole = (scaled(heat_to_source(heats[place], geometry_of_own)) * 255).astype(np.uint8)
         pictures.append(picture[0])
         maps.append(preprocess(whole, small)[0][0])
         sides = boxes_in_pixels(record.boxes, width_px=record.width_px, height_px=record.height_px)
         corners = boxes_to_input(sides, geometry, size_px=SIDE_PX) / SIDE_PX
-        row = probs[boxed.boxed[place]]
+        row = cohort.probs[boxed.boxed[place]]
+        label = names[int(cohort.targets[place])]
         entries.append(
             {
                 "path": record.path,
-                "label": card.classes[int(boxed.targets[boxed.boxed[place]])],
-                "predicted": card.classes[int(row.argmax())],
+                "label": label,
+                "predicted": names[int(row.argmax())],
                 "prob": float(row.max()),
                 "method": method,
                 "pointing": float(peak[place]),
                 "energy": float(inside[place]),
                 "boxes": [
                     {
-                        "label": card.classes[int(boxed.targets[boxed.boxed[place]])],
+                        "label": label,
                         "cx": float(left + right) / 2,
                         "cy": float(top + bottom) / 2,
                         "w": float(right - left),

@@ -53,6 +53,24 @@ def energy(heats: Heats, masks: Mask) -> Floats:
     return np.asarray((level * masks).sum(axis=(1, 2)) / level.sum(axis=(1, 2)), dtype=np.float64)
 
 
+def ceiling(masks: Mask, *, side: int) -> Heats:
+    """(n, S, S) what a map of `side` x `side` places can show of the boxes: the share of each place in them.
+
+    A place takes the share of its pixels that lie in the boxes, and the map is spread over the input like a class
+    activation map, bilinear. A map of that size cannot be expected to score much more.
+
+    Args:
+        masks: (n, S, S) bool, True in the boxes.
+        side: Places a side.
+    """
+    import torch
+    from torch.nn.functional import interpolate
+
+    share = interpolate(torch.from_numpy(masks.astype(np.float32))[:, None], (side, side), mode="area")
+    heat = interpolate(share, masks.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
+    return np.asarray(heat.numpy(), dtype=np.float32)
+
+
 def overlap(heats: Heats, masks: Mask, *, threshold: float) -> Floats:
     """(n,) intersection over union of the boxes and the heat at or above `threshold` times its maximum."""
     hot = scaled(heats) >= threshold

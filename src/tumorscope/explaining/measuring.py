@@ -6,7 +6,7 @@ matched to the annotated ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -94,6 +94,10 @@ class Boxed:
         free[self.boxed] = True
         return np.flatnonzero(free)
 
+    def take(self, rows: NDArray[np.int64]) -> Boxed:
+        """The images at `rows` alone."""
+        return Boxed(self.images[rows], tuple(self.boxes[i] for i in rows.tolist()), self.targets[rows])
+
     def masks(self, rows: NDArray[np.int64]) -> Mask:
         """(r, S, S) bool, True in the boxes."""
         return np.stack([box_mask(self.boxes[i], width_px=self.size_px, height_px=self.size_px) for i in rows])
@@ -120,13 +124,13 @@ class Measured:
 
     Attributes:
         values: Measure to (m,) values on the m images with boxes.
-        matches: Detection measure to matched boxes on the `searched` images.
+        matches: Detection measure to matched boxes on the `searched` images, one for each draw of random weights.
         thresholds: The thresholds used.
         empty: Images with boxes whose map has no heat at all.
     """
 
     values: dict[str, Floats]
-    matches: dict[str, Matches]
+    matches: dict[str, tuple[Matches, ...]]
     thresholds: Thresholds
     empty: int
 
@@ -199,9 +203,31 @@ def measure(
     truths = [rows.boxes[i] for i in rows.searched]
     return Measured(
         values={name: np.concatenate(parts) for name, parts in values.items()},
-        matches={name: match(found, sure, truths, iou=iou) for name, (iou, _) in DETECTION.items()},
+        matches={name: (match(found, sure, truths, iou=iou),) for name, (iou, _) in DETECTION.items()},
         thresholds=thresholds,
         empty=empty,
+    )
+
+
+def pooled(draws: Sequence[Measured]) -> Measured:
+    """Several measurements of the same images as one: each image's mean, so that no draw is chosen.
+
+    Args:
+        draws: The same source with different random weights, at least one.
+
+    Returns:
+        Mean values, the matches of all draws, mean thresholds, and the mean number of empty maps, rounded up.
+    """
+    thresholds = [one.thresholds for one in draws]
+    return Measured(
+        values={name: np.mean([one.values[name] for one in draws], axis=0) for name in MEASURES},
+        matches={name: tuple(m for one in draws for m in one.matches[name]) for name in DETECTION},
+        thresholds=Thresholds(
+            float(np.mean([t.iou for t in thresholds])),
+            float(np.mean([t.box for t in thresholds])),
+            thresholds[0].chosen_on,
+        ),
+        empty=-(-sum(one.empty for one in draws) // len(draws)),
     )
 
 

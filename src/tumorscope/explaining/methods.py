@@ -18,10 +18,10 @@ from torch import Tensor
 
 from tumorscope.core.errors import DataError, UsageError
 from tumorscope.core.types import Targets
-from tumorscope.explaining.asking import Progress
+from tumorscope.explaining.asking import Progress, Subject
 from tumorscope.explaining.attention import attention_applies, attention_gradients
 from tumorscope.explaining.attributions import integrated_gradients, occlusion
-from tumorscope.explaining.cams import cam_applies, grad_cam, layer_cam
+from tumorscope.explaining.cams import cam_applies, grad_cam, hires_cam, layer_cam
 from tumorscope.imaging.loader import to_unit
 from tumorscope.models.registry import BuiltModel
 
@@ -30,23 +30,14 @@ class HeatFunction(Protocol):
     """What each method is called with."""
 
     def __call__(
-        self,
-        built: BuiltModel,
-        images: Tensor,
-        *,
-        targets: Tensor,
-        classes: int,
-        positive: int | None,
-        progress: Progress | None = None,
+        self, subject: Subject, images: Tensor, *, targets: Tensor, progress: Progress | None = None
     ) -> Tensor:
         """Heat of a batch; the network is left as it was.
 
         Args:
-            built: The model, in any mode.
+            subject: The model, in any mode.
             images: (B, C, S, S) float32, normalised.
             targets: (B,) int64 class positions to explain.
-            classes: Number of classes.
-            positive: Position of the positive class, or None.
             progress: Called with (done, total) in passes of one image through the network.
 
         Returns:
@@ -65,6 +56,7 @@ class Method:
         source: Author and year.
         applies: Why it cannot be used with a model, or None.
         heat: The method itself.
+        slow: Whether a map costs tens of passes of the network; a score then takes a part of the images.
     """
 
     name: str
@@ -72,6 +64,7 @@ class Method:
     source: str
     applies: Callable[[BuiltModel], str | None]
     heat: HeatFunction
+    slow: bool = False
 
 
 def _always(_built: BuiltModel) -> str | None:
@@ -84,6 +77,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
         for method in (
             Method("grad-cam", "Grad-CAM", "Selvaraju et al. 2017", cam_applies, grad_cam),
             Method("layer-cam", "Layer-CAM", "Jiang et al. 2021", cam_applies, layer_cam),
+            Method("hires-cam", "HiResCAM, finer stage", "Draelos and Carin 2020", cam_applies, hires_cam),
             Method(
                 "attention-gradients",
                 "attention times gradients",
@@ -97,8 +91,9 @@ METHODS: Mapping[str, Method] = MappingProxyType(
                 "Sundararajan, Taly and Yan 2017",
                 _always,
                 integrated_gradients,
+                slow=True,
             ),
-            Method("occlusion", "occlusion", "Zeiler and Fergus 2014", _always, occlusion),
+            Method("occlusion", "occlusion", "Zeiler and Fergus 2014", _always, occlusion, slow=True),
         )
     }
 )
@@ -130,25 +125,21 @@ def method_named(name: str, built: BuiltModel) -> Method:
 
 
 def heatmaps(
-    built: BuiltModel,
+    subject: Subject,
     images: NDArray[np.uint8],
     *,
     method: str,
     targets: Targets,
-    classes: int,
-    positive: int | None,
     batch_size: int = 16,
     progress: Progress | None = None,
 ) -> NDArray[np.float32]:
     """Heat of preprocessed images.
 
     Args:
-        built: The model.
+        subject: The model.
         images: (n, C, S, S) uint8, as `preprocess` gives them.
         method: Key of `METHODS`.
         targets: (n,) class positions to explain.
-        classes: Number of classes.
-        positive: Position of the positive class, or None.
         batch_size: Images at a time.
         progress: Called with (done, total) in images, in fractions rounded down for slow methods.
 
@@ -159,18 +150,16 @@ def heatmaps(
         UsageError: For an unknown method or one that does not apply.
         DataError: If heat is not finite, as with weights that overflow.
     """
-    chosen = method_named(method, built)
+    chosen = method_named(method, subject.built)
     total, side = len(images), images.shape[-1]
     heat = np.zeros((total, side, side), dtype=np.float32)
     for start in range(0, total, batch_size):
         rows = slice(start, min(start + batch_size, total))
-        batch = built.normalisation.apply(to_unit(torch.from_numpy(np.array(images[rows]))))
+        batch = subject.built.normalisation.apply(to_unit(torch.from_numpy(np.array(images[rows]))))
         found = chosen.heat(
-            built,
+            subject,
             batch,
             targets=torch.from_numpy(np.array(targets[rows], dtype=np.int64)),
-            classes=classes,
-            positive=positive,
             progress=_within(progress, rows, total),
         )
         heat[rows] = found.cpu().numpy()

@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorscope.bundle.bundle import Bundle
 from tumorscope.bundle.predictor import Answers
-from tumorscope.core.types import Probs, Targets
+from tumorscope.core.types import Probs
 from tumorscope.evaluation.intervals import as_json
-from tumorscope.evaluation.shares import mean_gap, mean_share
+from tumorscope.explaining.asking import Subject
+from tumorscope.explaining.cohort import Cohort
 from tumorscope.explaining.faithfulness import curves, moved, only_border, only_boxes, without_boxes
-from tumorscope.explaining.measuring import Boxed
-from tumorscope.explaining.methods import heatmaps
+from tumorscope.explaining.methods import METHODS, heatmaps
 
-CURVE_IMAGES = 24
+CURVE_IMAGES, CURVE_IMAGES_SLOW = 24, 8
 """Images that curves are made of: each costs some forty forward passes a method."""
 RANDOM_ORDER = "random order"
 RANDOM_CELLS = 7
@@ -30,67 +29,49 @@ RANDOM_CELLS = 7
 Report = Callable[[str, int, int], None]
 
 
-def removal(predictor: Answers, rows: Boxed, *, codes: Targets, seed: int) -> dict[str, Any]:
+def removal(predictor: Answers, cohort: Cohort) -> dict[str, Any]:
     """Accuracy on the images with boxes: whole, and with parts taken away."""
-    chosen = rows.boxed
-    images = np.array(rows.images[chosen])
-    boxes = [rows.boxes[i] for i in chosen.tolist()]
-    targets = rows.targets[chosen]
-    groups = _renumbered(codes[chosen])
-    elsewhere = moved(boxes, size_px=rows.size_px, rng=np.random.default_rng(seed))
+    rows = cohort.rows.take(cohort.rows.boxed)
+    images, masks = np.array(rows.images), rows.masks(rows.boxed)
+    elsewhere = moved(rows.boxes, size_px=rows.size_px, rng=np.random.default_rng(cohort.seed))
     versions = {
         "whole image": images,
-        "box removed": without_boxes(images, rows.masks(chosen)),
+        "box removed": without_boxes(images, masks),
         "same box elsewhere removed": without_boxes(images, elsewhere),
-        "only the box": only_boxes(images, rows.masks(chosen)),
+        "only the box": only_boxes(images, masks),
         "only the border": only_border(images),
     }
     right = {
-        name: (predictor.logits(version).argmax(axis=1) == targets).astype(np.float64)
+        name: (predictor.logits(version).argmax(axis=1) == rows.targets).astype(np.float64)
         for name, version in versions.items()
     }
     whole = right["whole image"]
-    found = []
-    for name, values in right.items():
-        change = None if name == "whole image" else mean_gap(values, whole, codes=groups, targets=targets, seed=seed)
-        found.append(
-            {
-                "name": name,
-                "accuracy": as_json(mean_share(values, codes=groups, targets=targets, seed=seed)),
-                "change": None if change is None else as_json(change),
-            }
-        )
-    return {"n": len(chosen), "rows": found}
+    found = [
+        {
+            "name": name,
+            "accuracy": as_json(cohort.share(values)),
+            "change": None if name == "whole image" else as_json(cohort.gap(values, whole)),
+        }
+        for name, values in right.items()
+    ]
+    return {"n": len(rows.boxed), "rows": found}
 
 
 def curves_of(
-    bundle: Bundle,
+    subject: Subject,
     predictor: Answers,
-    rows: Boxed,
+    cohort: Cohort,
     *,
-    codes: Targets,
     methods: Sequence[str],
-    seed: int,
     progress: Report | None = None,
 ) -> dict[str, Any]:
-    """Deletion and insertion curves of each method, and patches in random order, on up to 24 images with boxes."""
-    rng = np.random.default_rng(seed)
-    chosen = np.sort(rng.permutation(rows.boxed)[:CURVE_IMAGES])
-    images, targets = np.array(rows.images[chosen]), rows.targets[chosen]
-    groups = _renumbered(codes[chosen])
-    card = bundle.card
-    heats: dict[str, NDArray[np.float32]] = {
-        name: heatmaps(
-            bundle.model,
-            images,
-            method=name,
-            targets=targets,
-            classes=len(card.classes),
-            positive=card.positive_target,
-        )
-        for name in methods
-    }
-    heats[RANDOM_ORDER] = _random_heat(len(images), rows.size_px, rng)
+    """Deletion and insertion curves of each method, and patches in random order, on some of the images with boxes."""
+    slow = any(METHODS[name].slow for name in methods)
+    among = cohort.drawn(CURVE_IMAGES_SLOW if slow else CURVE_IMAGES)
+    part = cohort.rows.take(cohort.rows.boxed[among])
+    images, targets = np.array(part.images), part.targets
+    heats = {name: heatmaps(subject, images, method=name, targets=targets) for name in methods}
+    heats[RANDOM_ORDER] = _random_heat(len(images), part.size_px, np.random.default_rng([cohort.seed, 0xC7]))
 
     def predict(batch: NDArray[np.uint8]) -> Probs:
         return predictor.probs(predictor.logits(batch))
@@ -99,15 +80,15 @@ def curves_of(
     shares: list[float] = []
     for name, heat in heats.items():
         say = None if progress is None else (lambda done, total, name=name: progress(f"{name}, curves", done, total))
-        made = curves(images, heat, targets=targets, predict=predict, seed=seed, progress=say)
+        made = curves(images, heat, targets=targets, predict=predict, seed=cohort.seed, progress=say)
         shares = made.shares.tolist()
         found[name] = {
             "deletion": made.deletion.mean(axis=0).tolist(),
             "insertion": made.insertion.mean(axis=0).tolist(),
-            "deletion_area": as_json(mean_share(made.deletion_area, codes=groups, targets=targets, seed=seed)),
-            "insertion_area": as_json(mean_share(made.insertion_area, codes=groups, targets=targets, seed=seed)),
+            "deletion_area": as_json(cohort.share(made.deletion_area, among)),
+            "insertion_area": as_json(cohort.share(made.insertion_area, among)),
         }
-    return {"n": len(chosen), "shares": shares, "methods": found}
+    return {"n": len(among), "shares": shares, "methods": found}
 
 
 def _random_heat(n: int, size_px: int, rng: np.random.Generator) -> NDArray[np.float32]:
@@ -120,7 +101,3 @@ def _random_heat(n: int, size_px: int, rng: np.random.Generator) -> NDArray[np.f
     coarse = rng.random((n, RANDOM_CELLS, RANDOM_CELLS))
     maps = zoom(coarse, (1, size_px / RANDOM_CELLS, size_px / RANDOM_CELLS), order=1)
     return np.asarray(maps, dtype=np.float32)
-
-
-def _renumbered(codes: Targets) -> Targets:
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64)

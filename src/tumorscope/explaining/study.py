@@ -6,8 +6,9 @@ one image of each group of copies, without files of the training data). Out: `ex
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,48 +17,35 @@ from numpy.typing import NDArray
 
 from tumorscope.bundle.bundle import Bundle, load_bundle
 from tumorscope.bundle.predictor import Predictor
-from tumorscope.core.errors import DataError
+from tumorscope.core.errors import DataError, UsageError
 from tumorscope.core.files import atomic_path, read_json, save_npz, write_json
-from tumorscope.data.copies.survey import Survey, survey
-from tumorscope.data.image_list import seen_in_training
+from tumorscope.data.copies.survey import survey
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.relabel import relabel
-from tumorscope.data.split import load_split, sharing
-from tumorscope.data.splitting import LIKELY_KINDS, groups_of
+from tumorscope.data.splitting import groups_of
+from tumorscope.explaining.asking import Subject
+from tumorscope.explaining.choosing import other_images, own_images
+from tumorscope.explaining.cohort import Cohort
 from tumorscope.explaining.gallery import gallery
 from tumorscope.explaining.measuring import Boxed
+from tumorscope.explaining.methods import method_named
 from tumorscope.explaining.removal import curves_of, removal
 from tumorscope.explaining.score import score
+from tumorscope.explaining.sources import References
 from tumorscope.imaging.boxes import Boxes, boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.cache import PixelCache, open_cache
 
 Report = Callable[[str, int, int], None]
 LESION_FREE = ("no", "no tumor", "no tumour", "notumor", "no_tumor", "normal", "healthy", "none", "negative")
 """Class names, folded, whose boxes do not surround a lesion (the head, in the public boxes set)."""
-METHODS = ("grad-cam", "layer-cam")
+METHODS = ("grad-cam", "layer-cam", "hires-cam")
 """Methods scored unless others are named: those that cost about one forward pass."""
-THRESHOLD_IMAGES = 128
+THRESHOLD_IMAGES, THRESHOLD_IMAGES_SLOW = 128, 16
 """Validation images that thresholds are chosen on, drawn by the seed: each source makes a map of each."""
+SLOW_BOXED, SLOW_FREE = 32, 8
+"""Images with boxes and without that slow methods, of tens of passes a map, are scored on."""
+SHUFFLED = "shuffled labels"
 FORMAT = 1
-
-
-@dataclass(frozen=True, slots=True)
-class _Chosen:
-    """Images of a study.
-
-    Attributes:
-        rows: (n,) positions in the manifest that are scored.
-        val: Positions that thresholds are chosen on, possibly none.
-        train: Positions whose boxes make the mean box, possibly none.
-        what: One sentence on which images and why.
-        left_out: Number of images by reason.
-    """
-
-    rows: NDArray[np.int64]
-    val: NDArray[np.int64]
-    train: NDArray[np.int64]
-    what: str
-    left_out: dict[str, int]
 
 
 def study(
@@ -69,10 +57,14 @@ def study(
     methods: Sequence[str] = METHODS,
     mapping: Mapping[str, str] | None = None,
     lesion_free: Sequence[str] = (),
+    shuffled: Path | None = None,
     seed: int = 0,
     progress: Report | None = None,
 ) -> dict[str, Any]:
     """Score and write `explanations.json` and `gallery.npz` into `out`.
+
+    Where a slow method is among `methods`, all of them are scored on a part of the images, drawn by `seed`: 32 with
+    boxes and 8 without. The account says so.
 
     Args:
         run: Run folder.
@@ -82,6 +74,7 @@ def study(
         methods: Names in `METHODS` of `explaining.methods`.
         mapping: Class names of other data that the model calls otherwise.
         lesion_free: Further classes whose boxes surround no lesion.
+        shuffled: A run of the same recipe with `train.control = "permuted-labels"`: one more model that knows nothing.
         seed: Of everything random.
         progress: Called with (what, done, total).
 
@@ -90,19 +83,29 @@ def study(
 
     Raises:
         DataError: If no image that may be used has a box, or classes do not match.
-        IntegrityError: If the bundle is damaged.
+        UsageError: For an unknown method, or if `shuffled` is no such run or takes other images or classes.
+        IntegrityError: If a bundle is damaged.
     """
     bundle = load_bundle(run)
-    card = bundle.card
+    card, subject = bundle.card, Subject.of(bundle)
+    checked = [method_named(name, bundle.model) for name in methods]
+    slow = any(method.slow for method in checked)
+    others = {} if shuffled is None else {SHUFFLED: shuffled_model(shuffled, bundle)}
     own = read_json(run / "run.json")["hashes"]["data"] == manifest.sha256
     copies = survey(manifest)
-    chosen = _own(run, manifest, copies) if own else _other(run, manifest, copies)
+    chosen = own_images(run, manifest, copies) if own else other_images(run, manifest, copies, seed=seed)
     groups = groups_of(manifest, copies)
     free = {name.casefold() for name in (*LESION_FREE, *lesion_free)}
     records = (replace(r, boxes=()) if r.label.casefold() in free else r for r in manifest.records)
     manifest = replace(manifest, records=tuple(records))
     rng = np.random.default_rng(seed)
-    chosen = replace(chosen, val=np.sort(rng.permutation(chosen.val)[:THRESHOLD_IMAGES]))
+    thresholds = THRESHOLD_IMAGES_SLOW if slow else THRESHOLD_IMAGES
+    chosen = replace(chosen, val=np.sort(rng.permutation(chosen.val)[:thresholds]))
+    if slow:
+        kept = _part([bool(manifest.records[i].boxes) for i in chosen.rows.tolist()], rng)
+        reason = f"not drawn; slow methods are scored on {SLOW_BOXED} images with boxes and {SLOW_FREE} without"
+        left_out = chosen.left_out | {reason: len(chosen.rows) - len(kept)}
+        chosen = replace(chosen, rows=chosen.rows[kept], left_out=left_out)
     named = manifest if own else relabel(manifest, card.classes, mapping or {})
     targets = np.array([card.classes.index(r.label) for r in named.records], dtype=np.int64)
     rows = np.concatenate([chosen.rows, chosen.val, chosen.train])
@@ -124,22 +127,23 @@ def study(
     predictor = Predictor.load(run)
     probs = predictor.probs(predictor.logits(np.array(tests.images)))
     codes = np.unique(groups[chosen.rows], return_inverse=True)[1].astype(np.int64)
+    cohort = Cohort(tests, probs=probs, codes=codes, seed=seed)
     scored = score(
-        bundle.model,
-        tests,
-        probs=probs,
-        codes=codes,
-        classes=card.classes,
-        positive=card.positive_target,
+        subject,
+        cohort,
         methods=methods,
-        val=vals if vals is not None and vals.boxed.size else None,
-        train_boxes=[b for b in boxes[parts[2]] if len(b)] or None,
-        seed=seed,
+        references=References(
+            val=vals if vals is not None and vals.boxed.size else None,
+            train_boxes=[b for b in boxes[parts[2]] if len(b)] or None,
+            others=others,
+        ),
         progress=progress,
     )
     best = max(methods, key=lambda name: scored["sources"][name]["overall"]["energy"]["value"])
     out.mkdir(parents=True, exist_ok=True)
-    entries, pictures, heats = gallery(bundle, manifest, chosen.rows, tests, probs=probs, method=best)
+    entries, pictures, heats = gallery(
+        subject, cohort, manifest=manifest, rows=chosen.rows, own=card.preprocessing, method=best
+    )
     with atomic_path(out / "gallery.npz") as temporary, temporary.open("wb") as handle:
         save_npz(handle, images=pictures, heats=heats)
     content = {
@@ -154,42 +158,47 @@ def study(
         },
         "command": command,
         "score": scored,
-        "removal": removal(predictor, tests, codes=codes, seed=seed),
-        "curves": curves_of(bundle, predictor, tests, codes=codes, methods=methods, seed=seed, progress=progress),
+        "removal": removal(predictor, cohort),
+        "curves": curves_of(subject, predictor, cohort, methods=methods, progress=progress),
         "gallery": entries,
     }
     write_json(out / "explanations.json", content)
     return content
 
 
-def _own(run: Path, manifest: Manifest, copies: Survey) -> _Chosen:
-    """The run's test images that share no picture with training or validation."""
-    split = load_split(run / "split.json", manifest)
-    test, val, train = (split.rows(manifest, part) for part in ("test", "val", "train"))
-    parts = [split.assignment.get(r.path) for r in manifest.records]
-    twins = np.isin(test, sharing(parts, copies.copies))
-    what = "Test images of the run that have no copy in training or validation"
-    return _Chosen(test[~twins], val, train, what + ".", {"have a copy in training": int(twins.sum())})
+def shuffled_model(folder: Path, bundle: Bundle) -> Subject:
+    """The model of a run that was taught shuffled labels, checked to be asked like `bundle`'s.
+
+    Raises:
+        UsageError: If its labels were not shuffled, or if it takes other images or knows other classes.
+    """
+    recipe = folder / "recipe.resolved.toml"
+    control = tomllib.loads(recipe.read_text("utf-8"))["train"]["control"] if recipe.is_file() else "not known"
+    if control != "permuted-labels":
+        raise UsageError(
+            f"the labels of this run were not shuffled: control = {control!r}",
+            expected='a run with train.control = "permuted-labels"',
+            where=folder,
+            fix="train it with --set train.control=permuted-labels",
+        )
+    other = load_bundle(folder)
+    for what in ("classes", "preprocessing"):
+        theirs, ours = getattr(other.card, what), getattr(bundle.card, what)
+        if theirs != ours:
+            raise UsageError(
+                f"the run with shuffled labels has other {what}: {theirs}",
+                expected=f"{ours}",
+                where=folder,
+                fix="train it on the same data with the same [image] part",
+            )
+    return Subject.of(other)
 
 
-def _other(run: Path, manifest: Manifest, copies: Survey) -> _Chosen:
-    """One image of each group of copies, without files and pictures of the run's training data."""
-    files, pixels = seen_in_training(run)
-    records = manifest.records
-    seen = np.array([r.sha256 in files or r.pixels_sha256 in pixels for r in records])
-    groups = copies.groups(LIKELY_KINDS)
-    seen_groups = set(groups[seen].tolist())
-    of_training = np.array([g in seen_groups for g in groups.tolist()])
-    first = np.zeros(len(records), dtype=bool)
-    first[np.unique(copies.copies, return_index=True)[1]] = True
-    chosen = np.flatnonzero(first & ~of_training)
-    empty = np.zeros(0, dtype=np.int64)
-    left = {
-        "same file or pixels in the run's training, or a copy or likely patient of one": int(of_training.sum()),
-        "copies of an image that is used": int((~first & ~of_training).sum()),
-    }
-    what = "Other data: one image of each group of copies. Near copies of training images are found only by way of "
-    return _Chosen(chosen, empty, empty, what + "an image that both hold to the byte or pixel.", left)
+def _part(boxed: Sequence[bool], rng: np.random.Generator) -> NDArray[np.int64]:
+    """Positions of 32 images with boxes and 8 without, drawn; all of those there are fewer of."""
+    has = np.array(boxed, dtype=bool)
+    drawn = [rng.permutation(np.flatnonzero(found))[:n] for found, n in ((has, SLOW_BOXED), (~has, SLOW_FREE))]
+    return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
 def _decoded(manifest: Manifest, rows: NDArray[np.int64], bundle: Bundle) -> PixelCache:

@@ -140,6 +140,11 @@ class Precision:
         samples = np.concatenate([average_precision(matches, counts) for counts in blocks])
         return cls(float(average_precision(matches)[0]), samples)
 
+    @classmethod
+    def mean(cls, several: Sequence[Precision]) -> Precision:
+        """The mean of several on the same resamples, such as of several draws of random weights."""
+        return cls(float(np.mean([p.value for p in several])), np.mean([p.samples for p in several], axis=0))
+
     def estimate(self, *, codes: Targets, targets: Targets) -> Estimate:
         """With its 95% interval."""
         known = evidence(codes, targets=targets, per_class=False)

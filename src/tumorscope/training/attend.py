@@ -1,10 +1,11 @@
 """Right for the right reasons: a loss that keeps the evidence for the true class inside the annotated boxes.
 
-In: boxes and geometry of the training images, and the activations of the network's last spatial layer while it
-trains. Out: region masks that are moved with the images, and a term added to the loss: the share of the true class's
-Grad-CAM (Selvaraju et al. 2017) that falls outside the boxes. Ross et al. (2017) put the same demand on input
-gradients; on the last spatial layer it costs one backward pass from the logits to that layer, without second
-derivatives, because the channel weights are taken as constants of the step.
+In: boxes and geometry of the training images, and the last map of the network while it trains. Out: region masks that
+are moved with the images, and a term added to the loss: the cross entropy, -log, of the share of the true class's
+Grad-CAM (Selvaraju et al. 2017) that falls inside the boxes. Ross et al. (2017) put such a demand on input gradients,
+Li et al. (2018, GAIN) on Grad-CAM. On the map that the network pools the share is exact where one linear layer
+follows: the answer is the sum of that map's places. It costs one backward pass from the logits to that map, without
+second derivatives, because the channel weights are taken as constants of the step.
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from tumorscope.core.errors import UsageError
 from tumorscope.data.manifest import Manifest
 from tumorscope.imaging.boxes import box_mask, boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.cache import PixelCache
+from tumorscope.models.last_map import channel_axis, on_last_map
 from tumorscope.models.outputs import class_logits
 
 REGION_PX = 56
 """Side of a region mask: eight times finer than the 7 x 7 maps of common networks at 224 px."""
+FLOOR = 1e-3
+"""Added to shares: a map wholly outside costs -log of about 0.001, not infinity."""
 
 
 def region_masks(manifest: Manifest, cache: PixelCache) -> NDArray[np.uint8]:
@@ -54,7 +58,7 @@ def check_boxes(manifest: Manifest, rows: NDArray[np.int64]) -> int:
 
 
 class Attention:
-    """Watches one layer of a network and says how much of its evidence lies outside the regions.
+    """Watches the last map of a network and says how far its evidence lies outside the regions.
 
     Args:
         network: The network that trains.
@@ -75,19 +79,21 @@ class Attention:
         self.classes = classes
         self.positive = positive
         self.weight = weight
+        self._axis = channel_axis(network)
         self._seen: Tensor | None = None
-        self._handle = network.get_submodule(layer).register_forward_hook(self._note)
+        self._handles = on_last_map(network, layer, self._note)
 
-    def _note(self, _module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self._seen = output if output.requires_grad and output.ndim == 4 else None
+    def _note(self, found: Tensor) -> None:
+        self._seen = found if found.requires_grad and found.ndim == 4 else None
 
     def close(self) -> None:
         """Stop watching."""
-        self._handle.remove()
+        for handle in self._handles:
+            handle.remove()
         self._seen = None
 
     def term(self, raw: Tensor, targets: Tensor, regions: Tensor) -> Tensor:
-        """The weighted share outside, mean over images with a region; zero where there is nothing to train.
+        """Weighted -log of the share inside, mean over images with a region; zero where there is nothing to train.
 
         Args:
             raw: (B, outputs) float32 output of the forward pass that was just watched.
@@ -103,10 +109,12 @@ class Attention:
         margin = logits - (logits.sum(dim=1, keepdim=True) - logits) / max(self.classes - 1, 1)
         score = margin.gather(1, targets[:, None]).sum()
         (gradients,) = torch.autograd.grad(score, activations, retain_graph=True)
-        weights = gradients.float().mean(dim=(2, 3), keepdim=True).detach()
-        heat = (weights * activations.float()).sum(dim=1).relu()[boxed]
+        sides = (1, 2) if self._axis == 3 else (2, 3)
+        weights = gradients.float().mean(dim=sides, keepdim=True).detach()
+        heat = (weights * activations.float()).sum(dim=self._axis).relu()[boxed]
         inside = functional.interpolate(regions[boxed], heat.shape[-2:], mode="area")[:, 0]
         mass = heat.sum(dim=(1, 2))
         share = (heat * inside.clamp(0, 1)).sum(dim=(1, 2)) / mass.clamp_min(1e-6)
+        cost = -((share + FLOOR) / (1 + FLOOR)).log()
         # a map of zeros points nowhere: it is neither rewarded nor punished
-        return self.weight * torch.where(mass > 1e-6, 1 - share, torch.zeros_like(share)).mean()
+        return self.weight * torch.where(mass > 1e-6, cost, torch.zeros_like(cost)).mean()

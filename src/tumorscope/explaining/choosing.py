@@ -1,0 +1,74 @@
+"""Which images a score may use: none that training saw, and none that is a copy of another.
+
+In: a run and its data, or other data. Out: positions to score on, to choose thresholds on, and to take a mean box of,
+with the reasons for what is left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tumorscope.data.copies.survey import Survey
+from tumorscope.data.image_list import seen_in_training
+from tumorscope.data.manifest import Manifest
+from tumorscope.data.split import load_split, sharing
+from tumorscope.data.splitting import LIKELY_KINDS
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Images of a study.
+
+    Attributes:
+        rows: (n,) positions in the manifest that are scored.
+        val: Positions that thresholds are chosen on, possibly none.
+        train: Positions whose boxes make the mean box, possibly none.
+        what: One sentence on which images and why.
+        left_out: Number of images by reason.
+    """
+
+    rows: NDArray[np.int64]
+    val: NDArray[np.int64]
+    train: NDArray[np.int64]
+    what: str
+    left_out: dict[str, int]
+
+
+OTHER_IMAGES = 400
+"""Most images of other data, drawn by the seed: intervals are then about five points wide, in minutes."""
+
+
+def own_images(run: Path, manifest: Manifest, copies: Survey) -> Chosen:
+    """The run's test images that share no picture with training or validation."""
+    split = load_split(run / "split.json", manifest)
+    test, val, train = (split.rows(manifest, part) for part in ("test", "val", "train"))
+    parts = [split.assignment.get(r.path) for r in manifest.records]
+    twins = np.isin(test, sharing(parts, copies.copies))
+    what = "Test images of the run that have no copy in training or validation"
+    return Chosen(test[~twins], val, train, what + ".", {"have a copy in training": int(twins.sum())})
+
+
+def other_images(run: Path, manifest: Manifest, copies: Survey, *, seed: int) -> Chosen:
+    """One image of each group of copies, without files and pictures of the run's training data; at most 400."""
+    files, pixels = seen_in_training(run)
+    records = manifest.records
+    seen = np.array([r.sha256 in files or r.pixels_sha256 in pixels for r in records])
+    groups = copies.groups(LIKELY_KINDS)
+    seen_groups = set(groups[seen].tolist())
+    of_training = np.array([g in seen_groups for g in groups.tolist()])
+    first = np.zeros(len(records), dtype=bool)
+    first[np.unique(copies.copies, return_index=True)[1]] = True
+    free = np.flatnonzero(first & ~of_training)
+    chosen = np.sort(np.random.default_rng(seed).permutation(free)[:OTHER_IMAGES])
+    empty = np.zeros(0, dtype=np.int64)
+    left = {
+        "same file or pixels in the run's training, or a copy or likely patient of one": int(of_training.sum()),
+        "copies of another image": int((~first & ~of_training).sum()),
+        f"not among the {OTHER_IMAGES} drawn": len(free) - len(chosen),
+    }
+    what = "Other data: one image of each group of copies. Near copies of training images are found only by way of "
+    return Chosen(chosen, empty, empty, what + "an image that both hold to the byte or pixel.", left)
