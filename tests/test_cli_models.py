@@ -42,7 +42,7 @@ def test_predict_says_what_failed_and_leaves_with_1(bundle: Path, scan: Path, tm
     fine = runner.invoke(app, ["predict", str(bundle), str(scan), "--backend", "torch"])
     assert fine.exit_code == 0
     assert fine.stdout.splitlines()[0] == '"path","predicted"'.replace('"', "") + (
-        ',prob_malignant,"prob_normal, benign",set,error'
+        ',prob_malignant,"prob_normal, benign",set,error,abstained'
     )
 
 

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
         predict,
         report,
         score_explanations,
+        serve,
         split,
+        sweep,
         train,
     )
 
@@ -45,7 +47,9 @@ __all__ = [
     "predict",
     "report",
     "score_explanations",
+    "serve",
     "split",
+    "sweep",
     "train",
 ]
 

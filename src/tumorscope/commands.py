@@ -51,11 +51,23 @@ def leak_price_command(recipe: str, data: str, overrides: Sequence[str], seeds: 
     return shlex.join([*words, "--seeds", str(seeds)] if seeds > 1 else words)
 
 
-def score_command(run: str, data: str, methods: Sequence[str], mapping: Mapping[str, str]) -> str:
+def score_command(
+    run: str,
+    data: str,
+    methods: Sequence[str],
+    mapping: Mapping[str, str],
+    *,
+    lesion_free: Sequence[str] = (),
+    shuffled: PathLike | None = None,
+) -> str:
     """The command line that scores the same heatmaps again."""
     words = ["tumorscope", "explain", run, "--score", "--data", data]
     for method in methods:
         words += ["--method", method]
     for theirs, ours in mapping.items():
         words += ["--map", f"{theirs}={ours}"]
+    for name in lesion_free:
+        words += ["--lesion-free", name]
+    if shuffled is not None:
+        words += ["--shuffled", str(shuffled)]
     return shlex.join(words)

@@ -7,7 +7,7 @@ import pytest
 
 from tumorscope.core.errors import UsageError
 from tumorscope.core.types import Probs, Targets
-from tumorscope.evaluation.conformal import describe_sets, fit_conformal, from_json
+from tumorscope.evaluation.conformal import Conformal, describe_sets, fit_conformal, from_json
 from tumorscope.evaluation.predictions import Predictions
 
 CLASSES = ("a", "b", "c")
@@ -89,3 +89,29 @@ def test_a_class_without_validation_images_is_never_ruled_out() -> None:
     assert fitted.counts[2] == 0
     assert fitted.sets(probs)[:, 2].all()
     assert not fitted.sets(probs)[:, 0].all()
+
+
+def test_no_class_is_named_where_the_set_does_not_support_one() -> None:
+    sets = Conformal(CLASSES, 0.9, (0.3, 0.2, 0.6), (20, 20, 20))
+    probs = np.array([[0.7, 0.15, 0.15], [0.4, 0.35, 0.25], [0.1, 0.15, 0.75], [0.25, 0.19, 0.56], [0.1, 0.4, 0.5]])
+    reasons = sets.abstentions(probs)
+    assert reasons[:3] == ["", "", ""]
+    assert "no class is as probable" in reasons[3]
+    assert reasons[4] == "the most probable class, c, is ruled out"
+    assert sets.abstentions(probs, most=1)[1] == "cannot rule out 2 of 3 classes"
+    loose = Conformal(CLASSES, 0.9, (0.01, 0.01, 0.01), (20, 20, 20))
+    assert loose.abstentions(probs)[1] == "cannot rule out 3 of 3 classes"
+    # a class that is in every set for want of images would silence the model for good
+    unsure = Conformal(CLASSES, 0.9, (0.01, 0.0, 0.01), (20, 3, 20))
+    assert unsure.abstentions(probs) == [""] * 5
+
+
+def test_abstention_is_counted_beside_the_accuracy_of_what_is_answered() -> None:
+    sets = Conformal(("x", "y"), 0.9, (0.4, 0.4), (20, 20))
+    probs = np.array([[0.9, 0.1], [0.1, 0.9], [0.55, 0.45], [0.2, 0.8]])
+    table = Predictions.build(["1", "2", "3", "4"], targets=np.array([0, 1, 1, 0]), probs=probs, classes=("x", "y"))
+    told = describe_sets(sets, table)["abstention"]
+    assert told["share"]["value"] == 0.25
+    assert (told["n"], told["n_answered"]) == (4, 3)
+    assert told["accuracy_answered"]["value"] == pytest.approx(2 / 3)
+    assert told["share"]["low"] < 0.25 < told["share"]["high"]

@@ -23,7 +23,7 @@ ROWS = (
     Answer("=cmd.png", "no", (0.75, 0.25), ("no",), ""),
     Answer("b, c.png", "", (), None, 'truncated: "x"'),
     Answer("\udc80.png", "yes, maybe", (0.1, 0.9), ("no", "yes, maybe"), ""),
-    Answer("empty.png", "no", (0.5, 0.5), (), ""),
+    Answer("empty.png", "", (0.5, 0.5), (), "", "fits no class"),
 )
 
 
@@ -35,10 +35,11 @@ def _written(form: str) -> bytes:
 
 def test_csv_has_a_row_an_input_and_runs_nothing() -> None:
     rows = list(csv.reader(io.StringIO(_written("csv").decode())))
-    assert rows[0] == ["path", "predicted", "prob_no", "prob_yes, maybe", "set", "error"]
-    assert rows[1] == ["'=cmd.png", "no", "0.75", "0.25", "no", ""]
-    assert rows[2] == ["b, c.png", "", "", "", "", 'truncated: "x"']
-    assert rows[3] == ["\\x80.png", "yes, maybe", "0.1", "0.9", "no|yes, maybe", ""]
+    assert rows[0] == ["path", "predicted", "prob_no", "prob_yes, maybe", "set", "error", "abstained"]
+    assert rows[1] == ["'=cmd.png", "no", "0.75", "0.25", "no", "", ""]
+    assert rows[2] == ["b, c.png", "", "", "", "", 'truncated: "x"', ""]
+    assert rows[3] == ["\\x80.png", "yes, maybe", "0.1", "0.9", "no|yes, maybe", "", ""]
+    assert rows[4] == ["empty.png", "", "0.5", "0.5", "", "", "fits no class"]
     assert len(rows) == 1 + len(ROWS)
 
 
@@ -55,7 +56,10 @@ def test_json_lines_and_parquet_say_the_same(tmp_path: Path) -> None:
         "prob_yes, maybe": None,
         "set": None,
         "error": 'truncated: "x"',
+        "abstained": None,
     }
+    assert lines[3]["predicted"] is None
+    assert lines[3]["abstained"] == "fits no class"
     assert lines[3]["set"] == []
 
 
@@ -102,12 +106,16 @@ def test_a_journal_cut_in_its_first_line_starts_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("pairs")
-def test_another_model_or_other_inputs_are_refused(tmp_path: Path) -> None:
+def test_another_model_or_other_inputs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "out.csv"
     paths = [row.path for row in ROWS]
     list(Journal(out, maker=MAKER, paths=paths).extend(ROWS[:2]))
     with pytest.raises(IntegrityError, match="another model"):
         Journal(out, maker={"bundle": "other"}, paths=paths)
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "JOURNAL", output.JOURNAL + 1)
+        with pytest.raises(IntegrityError, match="another model"):
+            Journal(out, maker=MAKER, paths=paths)
     for other in (paths[::-1], paths[:1]):
         with pytest.raises(DataError, match="of the unfinished output"):
             Journal(out, maker=MAKER, paths=other)

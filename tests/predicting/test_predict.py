@@ -20,12 +20,15 @@ from tests.bundle.bundles import save
 from tumorscope import api
 from tumorscope.bundle.bundle import load_bundle, save_bundle
 from tumorscope.bundle.export import export_bundle
+from tumorscope.bundle.gate import described, fit_gate
 from tumorscope.bundle.predictor import Predictor
 from tumorscope.core.errors import IntegrityError, UsageError
 from tumorscope.evaluation.conformal import Conformal
 from tumorscope.imaging.decode import decode_file
+from tumorscope.imaging.preprocess import preprocess
 from tumorscope.predicting import predict as module
 from tumorscope.predicting.answers import answers
+from tumorscope.predicting.model import open_model
 from tumorscope.predicting.predict import predict
 
 QUIET = Console(quiet=True)
@@ -67,8 +70,9 @@ def _rows(text: str) -> list[dict[str, str]]:
 
 def test_rows_match_inputs_and_answers_match_the_predictor(model: Path, folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    count = predict(model, [str(folder), str(folder / "gone.png")], out=out, backend="torch", console=QUIET)
-    assert (count.rows, count.failed, count.resumed) == (71, 3, 0)
+    words = [str(folder), str(folder / "gone.png")]
+    count = predict(model, words, out=out, backend="torch", abstain=False, console=QUIET)
+    assert (count.rows, count.failed, count.refused, count.abstained, count.resumed) == (71, 3, 0, 0, 0)
     rows = _rows(out.read_text())
     paths = [Path(row["path"]) for row in rows]
     assert paths == [*sorted(folder.iterdir()), folder / "gone.png"]
@@ -124,10 +128,106 @@ def test_a_stopped_call_goes_on_where_it_was(
 
 def test_another_model_does_not_go_on(model: Path, folder: Path, tmp_path: Path) -> None:
     other = save(tmp_path / "other", ARCHITECTURE)
-    (tmp_path / "out.csv.part").write_text('{"journal": 1, "model": "of another"}\n')
+    (tmp_path / "out.csv.part").write_text('{"journal": 2, "model": "of another"}\n')
     for bundle in (model, other):
         with pytest.raises(IntegrityError, match="another model"):
             predict(bundle, [str(folder)], out=tmp_path / "out.csv", backend="torch", console=QUIET)
+
+
+def test_a_class_is_named_only_where_the_set_supports_it(model: Path, folder: Path, tmp_path: Path) -> None:
+    out, named = tmp_path / "out.csv", tmp_path / "named.csv"
+    # the third class is ruled out below 0.4, so that sets are full, empty, and without the most probable class
+    bundle = load_bundle(model)
+    names = bundle.card.classes
+    sets = Conformal(names, 0.9, (0.3, 0.34, 0.4), (20, 20, 20))
+    strict = tmp_path / "strict"
+    save_bundle(strict, bundle.model, replace(bundle.card, prediction_sets=sets.to_json()), bundle.probe)
+    count = predict(strict, [str(folder)], out=out, backend="torch", console=QUIET)
+    predict(strict, [str(folder)], out=named, backend="torch", abstain=False, console=QUIET)
+    rows, plain = _rows(out.read_text()), _rows(named.read_text())
+    seen = set()
+    for row, other in zip(rows, plain, strict=True):
+        if row["error"]:
+            assert row["abstained"] == ""
+            continue
+        assert other["predicted"] == max(names, key=lambda n: float(row[f"prob_{n}"]))
+        assert other["abstained"] == ""
+        assert {k: row[k] for k in row if k not in ("predicted", "abstained")} == {
+            k: other[k] for k in other if k not in ("predicted", "abstained")
+        }
+        members = row["set"].split("|") if row["set"] else []
+        supported = 0 < len(members) < len(names) and other["predicted"] in members
+        assert (row["predicted"] == other["predicted"]) is supported
+        assert (row["predicted"] == "") is bool(row["abstained"])
+        seen.add(supported)
+    assert seen == {True, False}
+    assert count.abstained == sum(bool(row["abstained"]) for row in rows)
+    few = tmp_path / "few.csv"
+    predict(strict, [str(folder)], out=few, backend="torch", most=1, console=QUIET)
+    assert all(len(row["set"].split("|")) == 1 for row in _rows(few.read_text()) if row["predicted"])
+    with pytest.raises(UsageError, match="at most 0"):
+        predict(strict, [str(folder)], out=tmp_path / "x.csv", most=0, backend="torch", console=QUIET)
+
+
+@pytest.fixture(scope="module")
+def gated(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle with a gate for pictures of pure noise."""
+    bundle = load_bundle(model)
+    rng = np.random.default_rng(1)
+    pictures = [rng.integers(0, 256, (40, 36), dtype=np.uint8) for _ in range(120)]
+    rows = described(
+        [(p, preprocess(p, bundle.card.preprocessing)[0]) for p in pictures], np.zeros(120, dtype=np.int64)
+    )
+    gate = fit_gate(rows, rows, classes=["x"], groups=np.arange(120))
+    assert gate is not None
+    target = tmp_path_factory.mktemp("gated") / "bundle"
+    save_bundle(target, bundle.model, bundle.card, bundle.probe, gate=gate)
+    return target
+
+
+def test_the_gate_refuses_a_page_and_says_why(gated: Path, folder: Path, tmp_path: Path) -> None:
+    Image.new("L", (300, 200), 255).save(folder / "page.png")
+    screen = io.StringIO()
+    out = tmp_path / "out.csv"
+    console = Console(file=screen, width=200)
+    count = predict(gated, [str(folder)], out=out, backend="torch", console=console)
+    assert (count.failed, count.refused) == (3, 1)
+    assert "input gate: pictures unlike the training images are refused" in screen.getvalue()
+    rows = {Path(row["path"]).name: row for row in _rows(out.read_text())}
+    assert rows["page.png"]["error"].startswith("refused: even areas, as in drawings")
+    assert {rows["page.png"][k] for k in rows["page.png"] if k not in ("path", "error")} == {""}
+    assert rows["000.png"]["error"] == ""
+
+
+def test_the_gate_can_be_switched_off_and_the_screen_says_so(
+    gated: Path, model: Path, folder: Path, tmp_path: Path
+) -> None:
+    Image.new("L", (300, 200), 255).save(folder / "page.png")
+    for source, gate, said in ((gated, False, "input gate switched off"), (model, True, "made without one")):
+        screen = io.StringIO()
+        out = tmp_path / f"{gate}.csv"
+        count = predict(
+            source, [str(folder)], out=out, gate=gate, backend="torch", console=Console(file=screen, width=200)
+        )
+        assert (count.failed, count.refused) == (2, 0)
+        assert said in screen.getvalue()
+
+
+def test_other_options_do_not_go_on_with_an_output(gated: Path, folder: Path, tmp_path: Path) -> None:
+    other = open_model(gated, backend="torch", gate=False).maker()
+    (tmp_path / "out.csv.part").write_text(json.dumps({"journal": 2, **other}) + "\n")
+    with pytest.raises(IntegrityError, match="other options"):
+        predict(gated, [str(folder)], out=tmp_path / "out.csv", backend="torch", console=QUIET)
+    assert (
+        predict(gated, [str(folder)], out=tmp_path / "out.csv", gate=False, backend="torch", console=QUIET).rows == 70
+    )
+
+
+def test_an_export_refuses_the_same_pictures(gated: Path, folder: Path, tmp_path: Path) -> None:
+    Image.new("L", (300, 200), 255).save(folder / "page.png")
+    exported = export_bundle(gated, tmp_path / "onnx")
+    count = predict(exported, [str(folder)], out=tmp_path / "out.csv", console=QUIET)
+    assert (count.failed, count.refused) == (3, 1)
 
 
 def test_an_export_predicts_too(model: Path, folder: Path, tmp_path: Path) -> None:

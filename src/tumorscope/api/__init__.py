@@ -8,8 +8,9 @@ from __future__ import annotations
 from tumorscope.api.common import quiet_threads
 from tumorscope.api.data import audit, datasets, split
 from tumorscope.api.explanations import explain, score_explanations
-from tumorscope.api.models import card, export, package, predict
+from tumorscope.api.models import card, export, package, predict, serve
 from tumorscope.api.runs import compare, evaluate, leak_price, report, train
+from tumorscope.api.sweeps import sweep
 from tumorscope.data.load import load
 
 __all__ = [
@@ -27,6 +28,8 @@ __all__ = [
     "quiet_threads",
     "report",
     "score_explanations",
+    "serve",
     "split",
+    "sweep",
     "train",
 ]

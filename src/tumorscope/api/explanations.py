@@ -22,7 +22,7 @@ def explain(model: PathLike, image: PathLike, *, method: str = "grad-cam", targe
     Args:
         model: Run or bundle folder.
         image: Image file.
-        method: "grad-cam", "layer-cam", "integrated-gradients", "occlusion" or, for transformers,
+        method: "grad-cam", "layer-cam", "hires-cam", "integrated-gradients", "occlusion" or, for transformers,
             "attention-gradients".
         target: Class to explain; the most probable one by default.
 
@@ -47,6 +47,7 @@ def score_explanations(
     methods: Sequence[str] = (),
     mapping: Mapping[str, str] | None = None,
     lesion_free: Sequence[str] = (),
+    shuffled: PathLike | None = None,
     command: str | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -56,9 +57,10 @@ def score_explanations(
         run: Run folder.
         data: The run's own data (its test images without a copy in training are used), or other data with boxes.
         out: Folder for `explanations.json`, `gallery.npz` and `explanations.html`; RUN/explanations by default.
-        methods: Methods to score; "grad-cam" and "layer-cam" by default.
+        methods: Methods to score; "grad-cam", "layer-cam" and "hires-cam" by default.
         mapping: Class names of other data that the model calls otherwise.
         lesion_free: Further classes whose boxes surround no lesion.
+        shuffled: A run with `train.control = "permuted-labels"`, whose maps are one more control.
         command: What the page gives as the command; made from the arguments by default.
         console: Where progress goes.
 
@@ -85,10 +87,14 @@ def score_explanations(
             Path(run),
             manifest,
             out=folder,
-            command=command or score_command(str(run), str(manifest.root), chosen, mapping or {}),
+            command=command
+            or score_command(
+                str(run), str(manifest.root), chosen, mapping or {}, lesion_free=lesion_free, shuffled=shuffled
+            ),
             methods=chosen,
             mapping=mapping,
             lesion_free=lesion_free,
+            shuffled=None if shuffled is None else Path(shuffled),
             progress=progress,
         )
     render_explanations(folder)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from tumorscope.data.manifest import Manifest
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from tumorscope.predicting.model import Model
     from tumorscope.predicting.predict import Count
     from tumorscope.training.exporting import Int8Report
 
@@ -25,6 +26,9 @@ def predict(
     out: PathLike | None = None,
     form: str | None = None,
     backend: str = "auto",
+    gate: bool = True,
+    abstain: bool = True,
+    most: int | None = None,
     console: Console | None = None,
 ) -> Count:
     """Answer for every image, one row each, in order.
@@ -35,10 +39,13 @@ def predict(
         out: File to write; a stopped call goes on when it is made again. Standard output by default.
         form: "csv", "jsonl" or "parquet"; by the name of `out` by default.
         backend: "auto" for the fastest that gives torch's answers, or its name.
+        gate: Refuse pictures unlike the training images, if the bundle has an input gate.
+        abstain: Name no class where the prediction set does not support one.
+        most: Classes in a prediction set at most, for a class to be named; one fewer than there are by default.
         console: Where progress goes; standard error by default.
 
     Returns:
-        How many rows there are, and how many have an error.
+        How many rows there are, how many have an error, and how many were refused or name no class.
 
     Raises:
         UsageError: If nothing is named, the format is unknown, or the output exists.
@@ -48,7 +55,17 @@ def predict(
     from tumorscope.predicting.predict import predict as run
 
     words = [str(path) for path in paths]
-    return run(Path(model), words, out=None if out is None else Path(out), form=form, backend=backend, console=console)
+    return run(
+        Path(model),
+        words,
+        out=None if out is None else Path(out),
+        form=form,
+        backend=backend,
+        gate=gate,
+        abstain=abstain,
+        most=most,
+        console=console,
+    )
 
 
 def package(run: PathLike, out: PathLike) -> Path:
@@ -120,3 +137,50 @@ def export(
 
     manifest = None if data is None else manifest_of(data)
     return export_model(Path(model), form, out=Path(out), int8=int8, manifest=manifest, console=console)
+
+
+def serve(
+    model: PathLike,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    token: str | None = None,
+    allowed_hosts: Sequence[str] = (),
+    backend: str = "auto",
+    gate: bool = True,
+    abstain: bool = True,
+    most: int | None = None,
+    queue: int = 256,
+    ready: Callable[[str, str], None] | None = None,
+) -> None:
+    """Serve a model over HTTP, with its page, until the process is told to stop.
+
+    Args:
+        model: Run, bundle or export folder.
+        host: Address to bind; beyond loopback a token is needed.
+        port: 0 for any free one.
+        token: What clients must present.
+        allowed_hosts: Further names under which clients may ask for it.
+        backend: "auto" for the fastest that gives torch's answers, or its name.
+        gate: Refuse pictures unlike the training images, if the bundle has an input gate.
+        abstain: Name no class where the prediction set does not support one.
+        most: Classes in a prediction set at most, for a class to be named; one fewer than there are by default.
+        queue: Images that may wait; more are refused with 429.
+        ready: Called with the address, and with words on what computes and on the gate, once requests are answered.
+
+    Raises:
+        UsageError: If a value cannot work, or the address needs a token.
+        ResourceError: If the extra `serve` is not installed, or the address is taken.
+        IntegrityError: If the model is damaged.
+    """
+    quiet_threads()
+    from tumorscope.serving.run import serve as run
+    from tumorscope.serving.settings import Settings
+
+    def opened() -> Model:
+        from tumorscope.predicting.model import open_model
+
+        return open_model(Path(model), backend=backend, batch=1, gate=gate, abstain=abstain, most=most)
+
+    settings = Settings(host=host, port=port, token=token, allowed_hosts=tuple(allowed_hosts), queue_images=queue)
+    run(opened, settings=settings, ready=ready or (lambda address, words: None))

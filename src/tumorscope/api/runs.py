@@ -31,6 +31,7 @@ def train(
     repeats: int = 1,
     accept_leaks: bool = False,
     resume: bool = False,
+    workers: int | None = None,
     command: str | None = None,
     console: Console | None = None,
 ) -> Path:
@@ -47,6 +48,7 @@ def train(
         repeats: Times the cross-validation is repeated.
         accept_leaks: Train although copies or patients cross the split; the report is stamped.
         resume: Go on with a stopped run.
+        workers: Runs of a series at a time after the first; None as many as have cores of their own.
         command: What the report gives as the command that rebuilds the run; made from the arguments by default.
         console: Where progress goes.
 
@@ -87,7 +89,7 @@ def train(
         train_one(checked, manifest, out=folder, **common)
         render_report(folder)
         return folder
-    summary = train_repeated(checked, manifest, repetition, out=folder, **common)
+    summary = train_repeated(checked, manifest, repetition, out=folder, workers=workers, **common)
     for child in summary["children"]:
         render_report(folder / child["name"])
     render_summary(folder)

@@ -1,21 +1,25 @@
 """A trained model as one folder that can be checked before it is trusted.
 
 `model.safetensors` holds the weights, `card.json` everything that turns pixels into probabilities, `probe.npz` a few
-inputs and the logits they gave, `README.md` the card for people. Loading hashes every file before parsing it and
-runs the probe: a changed byte, a pickle or another library's numerics cannot pass unnoticed.
+inputs and the logits they gave, `gate.npz` the input gate, `README.md` the card for people, `config.json` what timm
+needs to load the weights. Loading hashes every file before parsing it and runs the probe: a changed byte, a pickle or
+another library's numerics cannot pass unnoticed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from tumorscope.bundle.card import Card, read_card
+from tumorscope.bundle.card_text import card_text
+from tumorscope.bundle.gate import Gate, load_gate
+from tumorscope.bundle.timm_config import timm_config
 from tumorscope.core.errors import IntegrityError, UsageError
 from tumorscope.core.files import (
     atomic_path,
@@ -26,60 +30,18 @@ from tumorscope.core.files import (
     write_json,
     write_text,
 )
-from tumorscope.imaging.loader import Normalisation, to_unit
-from tumorscope.imaging.preprocess import Preprocessing
+from tumorscope.imaging.loader import to_unit
 from tumorscope.models.outputs import class_logits
 from tumorscope.models.registry import BuiltModel, build_model
 
+__all__ = ["FORMAT", "Bundle", "Card", "card_text", "load_bundle", "read_card", "save_bundle"]
+
 FORMAT = 1
+DECIDING = ("model.safetensors", "probe.npz")
+GATE = "gate.npz"
 PROBE_TOLERANCE = 2e-3
 """Largest difference of a probe logit, relative to the largest logit: libraries may order sums differently, a wrong
 weight, layout or normalisation differs far more."""
-
-
-@dataclass(frozen=True)
-class Card:
-    """What a model needs beside its weights.
-
-    Attributes:
-        recipe: Name of the recipe.
-        architecture: Name, outputs, channels, size_px, dropout and options for `build_model`.
-        preprocessing: From pixels to the square input.
-        normalisation: Mean and deviation.
-        classes: Class names in target order.
-        positive: Positive class of a two-class model.
-        temperature: Divides logits; fitted on validation.
-        threshold: Operating point on the positive class's probability, chosen on validation; None without one.
-        licence: Licence of architecture and weights.
-        metrics: Headline figures with intervals, as evaluated.
-        hashes: data, split, recipe, code.
-        versions: Software the model was trained with.
-        prediction_sets: Limits of prediction sets as `evaluation.conformal` keeps them, from validation; None without.
-    """
-
-    recipe: str
-    title: str
-    architecture: dict[str, Any]
-    preprocessing: Preprocessing
-    normalisation: Normalisation
-    classes: tuple[str, ...]
-    positive: str | None
-    temperature: float
-    threshold: float | None
-    licence: str
-    metrics: dict[str, Any]
-    hashes: dict[str, str]
-    versions: dict[str, str]
-    prediction_sets: dict[str, Any] | None = None
-
-    @property
-    def positive_target(self) -> int | None:
-        """Position of the positive class, or None."""
-        return None if self.positive is None else self.classes.index(self.positive)
-
-    def to_json(self) -> dict[str, Any]:
-        """Every field; what came later than the first format is left out where it is not there."""
-        return {k: v for k, v in asdict(self).items() if k != "prediction_sets" or v is not None}
 
 
 @dataclass(frozen=True)
@@ -89,6 +51,7 @@ class Bundle:
     Attributes:
         identity: Hash over all that decides its answers.
         probe: (P, C, S, S) uint8 preprocessed images whose logits were compared on loading.
+        gate: The input gate; None where the bundle has none.
     """
 
     card: Card
@@ -96,9 +59,12 @@ class Bundle:
     folder: Path
     identity: str
     probe: NDArray[np.uint8]
+    gate: Gate | None = None
 
 
-def save_bundle(folder: Path, model: BuiltModel, card: Card, probe: NDArray[np.uint8]) -> str:
+def save_bundle(
+    folder: Path, model: BuiltModel, card: Card, probe: NDArray[np.uint8], *, gate: Gate | None = None
+) -> str:
     """Write a bundle and return its identity: a hash over all that decides its answers, results left out.
 
     The identity is known before the model is evaluated, so an evaluation can name the bundle and the card can name
@@ -107,8 +73,9 @@ def save_bundle(folder: Path, model: BuiltModel, card: Card, probe: NDArray[np.u
     Args:
         folder: Created; files in it are replaced.
         model: Network with its trained weights.
-        card: Everything else.
+        card: Everything else; what it says of the gate is taken from `gate`.
         probe: (P, C, S, S) uint8 preprocessed inputs to reproduce on loading.
+        gate: Input gate, if there is to be one.
     """
     from safetensors.torch import save_file
 
@@ -120,16 +87,27 @@ def save_bundle(folder: Path, model: BuiltModel, card: Card, probe: NDArray[np.u
         save_file(state, temporary, metadata={"format": "pt"})
     with atomic_path(folder / "probe.npz") as temporary, temporary.open("wb") as handle:
         save_npz(handle, images=probe, logits=_run(model, card, probe))
+    card = replace(card, gate=None if gate is None else gate.summary())
+    config = timm_config(model, card)
     write_text(folder / "README.md", card_text(card))
-    files = {name: sha256_file(folder / name) for name in ("model.safetensors", "probe.npz", "README.md")}
+    names = [*DECIDING, "README.md"]
+    if gate is not None:
+        gate.save(folder / GATE)
+        names.append(GATE)
+    if config is not None:
+        write_json(folder / "config.json", config)
+        names.append("config.json")
+    for left in {GATE, "config.json"} - set(names):
+        (folder / left).unlink(missing_ok=True)
+    files = {name: sha256_file(folder / name) for name in names}
     identity = _identity(card, files)
     write_json(folder / "card.json", {"format": FORMAT, "identity": identity, "files": files, **card.to_json()})
     return identity
 
 
 def _identity(card: Card, files: Mapping[str, str]) -> str:
-    deciding = {k: v for k, v in card.to_json().items() if k != "metrics"}
-    return sha256_value({**deciding, "files": [files["model.safetensors"], files["probe.npz"]]})
+    names = [*DECIDING, *((GATE,) if card.gate is not None else ())]
+    return sha256_value({**card.deciding(), "files": [files[name] for name in names]})
 
 
 def _run(model: BuiltModel, card: Card, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -139,22 +117,6 @@ def _run(model: BuiltModel, card: Card, images: NDArray[np.uint8]) -> NDArray[np
         logits = class_logits(raw, classes=len(card.classes), positive=card.positive_target)
     array: NDArray[np.float32] = logits.numpy()
     return array
-
-
-def read_card(raw: Mapping[str, Any]) -> Card:
-    """The card from what `Card.to_json` gave.
-
-    Raises:
-        ValueError, KeyError, TypeError: If it is no card.
-    """
-    normalisation = raw["normalisation"]
-    values = {
-        **raw,
-        "preprocessing": Preprocessing(**raw["preprocessing"]),
-        "normalisation": Normalisation(tuple(normalisation["mean"]), tuple(normalisation["std"])),
-        "classes": tuple(raw["classes"]),
-    }
-    return Card(**values)
 
 
 def load_bundle(folder: Path) -> Bundle:
@@ -184,6 +146,11 @@ def load_bundle(folder: Path) -> Bundle:
                 fix="use the tumorscope version that made it",
             )
         card = read_card(raw)
+        needed = {*DECIDING, *((GATE,) if card.gate is not None else ())}
+        if missing := sorted(needed - set(files)):
+            raise ValueError(f"it has no hash of {', '.join(missing)}")
+        if any(Path(name).name != name for name in files):
+            raise ValueError("a file name leads out of the folder")
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"card.json cannot be read: {error}", where=path, fix="get the bundle again") from error
     for name, expected in files.items():
@@ -226,30 +193,24 @@ def load_bundle(folder: Path) -> Bundle:
             where=folder / "probe.npz",
             fix=f"use the versions of the card: torch {card.versions.get('torch')}, timm {card.versions.get('timm')}",
         )
-    return Bundle(card=card, model=model, folder=folder, identity=identity, probe=images)
-
-
-def card_text(card: Card) -> str:
-    """The model card for people, in Markdown."""
-    rows = []
-    for name, estimate in card.metrics.get("test", {}).items():
-        if estimate.get("value") is not None:
-            rows.append(
-                f"| {name} | {estimate['value']:.3f} | {estimate['low']:.3f} to {estimate['high']:.3f} |"
-                if estimate.get("low") is not None
-                else f"| {name} | {estimate['value']:.3f} | |"
-            )
-    positive = f"Positive class: **{card.positive}**.\n\n" if card.positive else ""
-    names = "\n".join(f"{i}. {name}" for i, name in enumerate(card.classes))
-    return (
-        f"# {card.title}\n\n"
-        "Research use only; not for clinical decisions. It answers one of its classes for any picture, also for "
-        "one that is no scan.\n\n"
-        f"Architecture `{card.architecture['name']}`, input {card.preprocessing.size_px} px, "
-        f"{card.preprocessing.channels} channel(s), recipe `{card.recipe}`, licence of the architecture "
-        f"{card.licence}.\n\n## Classes (in target order)\n\n{names}\n\n{positive}"
-        f"## Results on the test split (n = {card.metrics.get('n', 0)})\n\n"
-        "| metric | value | 95% interval |\n|---|---|---|\n" + "\n".join(rows) + "\n\n"
-        f"Probabilities are softmax(logits / {card.temperature:.4g}); the temperature was fitted on validation.\n\n"
-        "## Hashes\n\n" + "\n".join(f"- {name}: `{value}`" for name, value in sorted(card.hashes.items())) + "\n"
+    return Bundle(
+        card=card, model=model, folder=folder, identity=identity, probe=images, gate=open_gate(card, folder / GATE)
     )
+
+
+def open_gate(card: Card, path: Path) -> Gate | None:
+    """The gate that goes with a card, from a file whose hash was checked; None if the card has none.
+
+    Raises:
+        IntegrityError: If the file is no gate that this version can read.
+    """
+    if card.gate is None:
+        return None
+    try:
+        return load_gate(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise IntegrityError(
+            f"the input gate cannot be read: {error}",
+            where=path,
+            fix=f"use the tumorscope version of the card: {card.versions.get('tumorscope')}",
+        ) from error

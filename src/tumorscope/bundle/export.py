@@ -1,7 +1,8 @@
 """A bundle as files for other programs: ONNX or OpenVINO IR, checked against torch before anyone gets them.
 
 In: a bundle. Out: a folder with `model.onnx`, or `model.xml` and `model.bin`; `labels.json`; the model card
-`README.md`; and, written last, `export.json` with the card and the SHA-256 of every other file.
+`README.md`; `gate.npz` if the bundle has an input gate; and, written last, `export.json` with the card and the
+SHA-256 of every other file.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from tumorscope.bundle.backends import (
     kept_folder,
     kept_onnx,
 )
-from tumorscope.bundle.bundle import Bundle, Card, card_text, load_bundle
+from tumorscope.bundle.bundle import GATE, Bundle, Card, card_text, load_bundle
 from tumorscope.bundle.extras import import_openvino
 from tumorscope.bundle.int8 import quantise
 from tumorscope.bundle.onnx_model import INPUT, OUTPUTS, USE, facts
@@ -88,7 +89,10 @@ def export_bundle(
                 (work / file).replace(temporary)
     write_json(out / "labels.json", {"classes": list(bundle.card.classes), "positive": bundle.card.positive})
     write_text(out / "README.md", card_text(bundle.card))
-    names = (*MODEL_FILES[kind], "labels.json", "README.md")
+    names = [*MODEL_FILES[kind], "labels.json", "README.md"]
+    if bundle.gate is not None:
+        bundle.gate.save(out / GATE)
+        names.append(GATE)
     write_json(
         out / "export.json",
         {

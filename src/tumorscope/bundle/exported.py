@@ -8,8 +8,9 @@ from pathlib import Path
 import torch
 
 from tumorscope.bundle.backends import Backend, OnnxRuntimeBackend, OpenVinoBackend
-from tumorscope.bundle.bundle import read_card
+from tumorscope.bundle.bundle import GATE, open_gate, read_card
 from tumorscope.bundle.export import FORMAT, MODEL_FILES
+from tumorscope.bundle.gate import Gate
 from tumorscope.bundle.predictor import Answers
 from tumorscope.core.errors import IntegrityError, UsageError
 from tumorscope.core.files import read_json, sha256_file
@@ -23,11 +24,13 @@ class Exported(Answers):
         folder: Where it lies.
         identity: Of the bundle it came from.
         precision: "float32" or "int8".
+        gate: The bundle's input gate; None where it has none.
     """
 
     folder: Path
     identity: str
     precision: str
+    gate: Gate | None = None
 
 
 def is_export(folder: Path) -> bool:
@@ -67,7 +70,7 @@ def load_export(folder: Path) -> Exported:
         identity, precision = str(raw["bundle"]), str(raw["precision"])
     except (ValueError, KeyError, TypeError) as error:
         raise IntegrityError(f"export.json cannot be read: {error}", where=path, fix="export again") from error
-    for name in {*files, *MODEL_FILES[kind]}:
+    for name in {*files, *MODEL_FILES[kind], *((GATE,) if card.gate is not None else ())}:
         found = sha256_file(folder / name) if (folder / name).is_file() else "missing"
         if found != files.get(name):
             raise IntegrityError(
@@ -82,4 +85,5 @@ def load_export(folder: Path) -> Exported:
         backend = OnnxRuntimeBackend(card, model, threads=threads)
     else:
         backend = OpenVinoBackend(card, model, threads=threads)
-    return Exported(backend=backend, folder=folder, identity=identity, precision=precision)
+    gate = open_gate(card, folder / GATE)
+    return Exported(backend=backend, folder=folder, identity=identity, precision=precision, gate=gate)

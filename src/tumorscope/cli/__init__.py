@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from tumorscope import __version__
-from tumorscope.cli import audits, claims, datasets, models, recipes
+from tumorscope.cli import audits, claims, datasets, models, recipes, sweeps
 from tumorscope.cli.audits import Policy
 from tumorscope.cli.common import (
     Data,
@@ -43,12 +43,14 @@ app.add_typer(datasets.app, name="datasets")
 app.command()(audits.audit)
 app.command()(audits.split)
 app.command("leak-price")(audits.leak_price)
+app.command()(sweeps.sweep)
 app.command()(claims.claim)
 app.command()(models.predict)
 app.command()(models.package)
 app.command()(models.card)
 app.command()(models.export)
 app.command()(models.explain)
+app.command()(models.serve)
 
 
 class Control(enum.StrEnum):
@@ -106,6 +108,10 @@ def train(
     seeds: Annotated[int, typer.Option(help="Train this many seeds on one split.")] = 1,
     folds: Annotated[int | None, typer.Option(help="Grouped K-fold cross-validation.")] = None,
     repeats: Annotated[int, typer.Option(help="Repeat the cross-validation with new folds.")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Runs of a series at a time after the first; as many as have cores by default.", min=1),
+    ] = None,
     positive: Annotated[str | None, typer.Option(help="Positive class of a two-class problem.")] = None,
     policy: Annotated[Policy | None, typer.Option(help="How the test part comes about; see `split`.")] = None,
     accept_leaks: Annotated[
@@ -148,6 +154,7 @@ def train(
         repeats=repeats,
         accept_leaks=accept_leaks,
         resume=resume,
+        workers=workers,
         command=command,
         console=stderr(),
     )

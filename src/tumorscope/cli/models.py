@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,8 @@ class Backends(enum.StrEnum):
     TORCH = "torch"
     ONNXRUNTIME = "onnxruntime"
     OPENVINO = "openvino"
+    TORCH_BF16 = "torch-bf16"
+    OPENVINO_BF16 = "openvino-bf16"
 
 
 def predict(
@@ -46,8 +49,16 @@ def predict(
     backend: Annotated[
         Backends, typer.Option(help="auto: the fastest here that gives torch's answers.")
     ] = Backends.AUTO,
+    gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Refuse pictures unlike the training images.")] = True,
+    abstain: Annotated[
+        bool,
+        typer.Option("--abstain/--no-abstain", help="Name no class where the prediction set does not support one."),
+    ] = True,
+    max_set: Annotated[
+        int | None, typer.Option(help="Abstain above this many classes in the set; one fewer than there are.")
+    ] = None,
 ) -> None:
-    """Answer for every image, one row each; exit code 1 if any could not be read. Research use only."""
+    """Answer for every image, one row each; exit code 1 if any could not be read or was refused. Research use only."""
     from tumorscope import api
 
     api.quiet_threads()
@@ -58,10 +69,15 @@ def predict(
         out=out,
         form=None if format_ is None else format_.value,
         backend=backend.value,
+        gate=gate,
+        abstain=abstain,
+        most=max_set,
         console=console,
     )
     resumed = f", {count.resumed:,} of them from the stopped call" if count.resumed else ""
-    console.print(f"{count.rows:,} rows, {count.failed:,} with an error{resumed}", highlight=False)
+    refused = f" ({count.refused:,} refused by the input gate)" if count.refused else ""
+    silent = f", {count.abstained:,} without a named class" if count.abstained else ""
+    console.print(f"{count.rows:,} rows, {count.failed:,} with an error{refused}{silent}{resumed}", highlight=False)
     if out is not None:
         console.print(f"written: {out.resolve()}", highlight=False, markup=False, soft_wrap=True)
     if count.failed:
@@ -98,7 +114,7 @@ def explain(
         Path | None, typer.Option("--out", "-o", help="Folder for pictures and numbers; with --score RUN/explanations.")
     ] = None,
     method: Annotated[
-        list[str] | None, typer.Option(help="grad-cam, layer-cam, integrated-gradients, occlusion, ...; repeatable.")
+        list[str] | None, typer.Option(help="grad-cam, layer-cam, hires-cam, integrated-gradients, ...; repeatable.")
     ] = None,
     target: Annotated[str | None, typer.Option("--class", help="Class to explain; the most probable one.")] = None,
     score: Annotated[
@@ -110,6 +126,9 @@ def explain(
     ] = None,
     lesion_free: Annotated[
         list[str] | None, typer.Option(help="A class whose boxes surround no lesion (normal names are known).")
+    ] = None,
+    shuffled: Annotated[
+        Path | None, typer.Option(help="With --score: a run with train.control=permuted-labels, as one more control.")
     ] = None,
     json_: Json = False,
 ) -> None:
@@ -133,6 +152,7 @@ def explain(
             methods=method or (),
             mapping=read_mapping(map_ or ()),
             lesion_free=lesion_free or (),
+            shuffled=shuffled,
             console=stderr(),
         )
         _show_score(content, folder, json_)
@@ -211,3 +231,53 @@ def export(
     if change is not None:
         typer.echo(change.sentence())
     typer.echo(str(out.resolve()))
+
+
+def serve(
+    model: Annotated[Path, typer.Argument(help="Run, bundle or export folder.")],
+    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback a token is needed.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 for any free one.")] = 8000,
+    token_file: Annotated[
+        Path | None, typer.Option(help="File with the token; else $TUMORSCOPE_TOKEN. Never on the command line.")
+    ] = None,
+    allow_host: Annotated[
+        list[str] | None, typer.Option(help="A further name under which clients ask for it; repeatable.")
+    ] = None,
+    backend: Annotated[
+        Backends, typer.Option(help="auto: the fastest here that gives torch's answers.")
+    ] = Backends.AUTO,
+    gate: Annotated[bool, typer.Option("--gate/--no-gate", help="Refuse pictures unlike the training images.")] = True,
+    abstain: Annotated[
+        bool,
+        typer.Option("--abstain/--no-abstain", help="Name no class where the prediction set does not support one."),
+    ] = True,
+    max_set: Annotated[
+        int | None, typer.Option(help="Abstain above this many classes in the set; one fewer than there are.")
+    ] = None,
+    queue: Annotated[int, typer.Option(help="Images that may wait; more are refused with 429.")] = 256,
+) -> None:
+    """Serve a model and its page over HTTP, on this machine by default. Research use only."""
+    from tumorscope import api
+    from tumorscope.serving.settings import read_token
+
+    console = stderr()
+
+    def ready(address: str, words: str) -> None:
+        # the address alone on standard output, so that a script can read it
+        sys.stdout.write(f"{address}\n")
+        sys.stdout.flush()
+        console.print(f"{words}; Ctrl-C stops", highlight=False, markup=False)
+
+    api.serve(
+        model,
+        host=host,
+        port=port,
+        token=read_token(token_file),
+        allowed_hosts=[name.lower() for name in allow_host or ()],
+        backend=backend.value,
+        gate=gate,
+        abstain=abstain,
+        most=max_set,
+        queue=queue,
+        ready=ready,
+    )

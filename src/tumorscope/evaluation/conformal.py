@@ -55,6 +55,38 @@ class Conformal:
             for row in self.sets(probs).tolist()
         ]
 
+    @property
+    def rule_out(self) -> bool:
+        """True if every class can be ruled out; else sets say too little to abstain on."""
+        return all(limit > 0 for limit in self.limits)
+
+    def abstentions(self, probs: Probs, *, most: int | None = None) -> list[str]:
+        """Why no class is to be named for each row, in words; "" where the most probable one is.
+
+        No class is named where the set is empty, where it holds more classes than `most`, and where the most
+        probable class is not in it. Nothing is held back where a class cannot be ruled out for want of validation
+        images: that class would be in every set.
+
+        Args:
+            probs: (n, C) calibrated probabilities.
+            most: Classes in a set at most; by default one fewer than there are.
+        """
+        if not self.rule_out:
+            return [""] * len(probs)
+        most = len(self.classes) - 1 if most is None else most
+        reasons = []
+        for row, inside in zip(np.asarray(probs), self.sets(probs), strict=True):
+            size, first = int(inside.sum()), int(row.argmax())
+            if not size:
+                reasons.append("no class is as probable as it was for nearly all validation images of that class")
+            elif size > most:
+                reasons.append(f"cannot rule out {size} of {len(self.classes)} classes")
+            elif not inside[first]:
+                reasons.append(f"the most probable class, {self.classes[first]}, is ruled out")
+            else:
+                reasons.append("")
+        return reasons
+
     def to_json(self) -> dict[str, Any]:
         """As a card keeps it."""
         return {
@@ -100,9 +132,10 @@ def fit_conformal(probs: Probs, targets: Targets, *, classes: tuple[str, ...], c
 
 
 def describe_sets(conformal: Conformal, table: Predictions) -> dict[str, Any]:
-    """How the sets do on labelled images: coverage and size, each with n; JSON-ready.
+    """How the sets do on labelled images: coverage, size and abstentions, each with n; JSON-ready.
 
-    Coverage is the share of images whose set holds their class, with a 95% interval by group.
+    Coverage is the share of images whose set holds their class, with a 95% interval by group. `abstention` says how
+    often no class is named, and the accuracy where one is.
     """
     members = conformal.sets(table.probs)
     held = members[np.arange(len(table)), table.targets]
@@ -111,6 +144,7 @@ def describe_sets(conformal: Conformal, table: Predictions) -> dict[str, Any]:
     for target, name in enumerate(conformal.classes):
         chosen = table.targets == target
         by_class[name] = {"n": int(chosen.sum()), **as_json(proportion(held[chosen], codes=table.codes[chosen]))}
+    silent = np.array([bool(reason) for reason in conformal.abstentions(table.probs)])
     return {
         "asked": conformal.coverage,
         "n": len(table),
@@ -120,4 +154,10 @@ def describe_sets(conformal: Conformal, table: Predictions) -> dict[str, Any]:
         "share_empty": float((sizes == 0).mean()),
         "share_single": float((sizes == 1).mean()),
         "never_ruled_out": [n for n, limit in zip(conformal.classes, conformal.limits, strict=True) if limit == 0],
+        "abstention": {
+            "n": len(table),
+            "share": as_json(proportion(silent, codes=table.codes)),
+            "n_answered": int((~silent).sum()),
+            "accuracy_answered": as_json(proportion(table.correct[~silent], codes=table.codes[~silent])),
+        },
     }

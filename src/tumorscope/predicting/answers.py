@@ -10,16 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tumorscope.bundle.predictor import Answers
 from tumorscope.core.errors import ImageFault
-from tumorscope.core.types import EXCLUSION_REASONS
+from tumorscope.core.types import EXCLUSION_REASONS, Pixels
 from tumorscope.data.sources.scan import threaded
-from tumorscope.evaluation.conformal import Conformal
 from tumorscope.imaging.decode import decode_file
 from tumorscope.imaging.preprocess import preprocess
+from tumorscope.predicting.model import Model
 
 BATCH = 64
 """Images in memory at a time, beside those that threads are decoding."""
+REFUSED = "refused: "
+"""How the error of a picture begins that the input gate did not let through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +29,10 @@ class Answer:
 
     Attributes:
         path: As given.
-        predicted: Most probable class; "" with an error.
+        predicted: Most probable class; "" with an error, and where the model abstains.
         probs: One calibrated probability a class, in class order; empty with an error.
         classes: Names in the prediction set, in class order; None where the model has no sets or with an error.
-        error: "" or why there is no answer.
+        error: "" or why there is no answer; begins with `REFUSED` where the input gate refused the picture.
         abstained: "" or why the model names no class although it could compute.
     """
 
@@ -43,21 +44,29 @@ class Answer:
     abstained: str = ""
 
 
-def answers(predictor: Answers, paths: Iterable[str], *, sets: Conformal | None = None) -> Iterator[Answer]:
-    """An `Answer` for each path, in order; an input that cannot be read becomes one with an error.
+def prepare(model: Model, pixels: Pixels) -> NDArray[np.uint8] | str:
+    """The model's input for one decoded image, or why it is refused; safe to call from several threads.
 
     Args:
-        predictor: The model.
-        paths: Files.
-        sets: Prediction sets, if answers are to carry them.
+        model: The model.
+        pixels: (H, W) or (H, W, 3) uint8.
+
+    Returns:
+        (C, S, S) uint8, or a sentence that begins with `REFUSED`.
     """
-    preprocessing = predictor.card.preprocessing
+    image = preprocess(pixels, model.answers.card.preprocessing)[0]
+    reason = "" if model.gate is None else model.gate.refusal(pixels, image)
+    return REFUSED + reason if reason else image
+
+
+def answers(model: Model, paths: Iterable[str]) -> Iterator[Answer]:
+    """An `Answer` for each path, in order; an input that cannot be read or is refused becomes one with an error."""
 
     def prepared(path: str) -> tuple[str, NDArray[np.uint8] | str]:
         if not Path(path).exists():
             return path, "missing-file: there is no such file"
         try:
-            return path, preprocess(decode_file(Path(path)).pixels, preprocessing)[0]
+            return path, prepare(model, decode_file(Path(path)).pixels)
         except ImageFault as fault:
             return path, f"{fault.reason}: {EXCLUSION_REASONS[fault.reason]} ({fault.detail})"
         except (OSError, ValueError) as error:
@@ -65,29 +74,30 @@ def answers(predictor: Answers, paths: Iterable[str], *, sets: Conformal | None 
 
     stream = threaded(prepared, paths)
     while batch := list(islice(stream, BATCH)):
-        yield from batch_answers(predictor, batch, sets=sets)
+        yield from batch_answers(model, batch)
 
 
-def batch_answers(
-    predictor: Answers, batch: Sequence[tuple[str, NDArray[np.uint8] | str]], *, sets: Conformal | None = None
-) -> list[Answer]:
+def batch_answers(model: Model, batch: Sequence[tuple[str, NDArray[np.uint8] | str]]) -> list[Answer]:
     """An `Answer` for each image of one batch, in order.
 
     Args:
-        predictor: The model.
-        batch: Name and (C, S, S) uint8 preprocessed image of each input, or why it could not be read.
-        sets: Prediction sets, if answers are to carry them.
+        model: The model.
+        batch: Name and (C, S, S) uint8 preprocessed image of each input, or why there is none.
     """
     images = [image for _, image in batch if not isinstance(image, str)]
-    probs = predictor.probs(predictor.logits(np.stack(images))) if images else np.empty((0, 0))
-    members = sets.names(probs) if sets is not None and images else [None] * len(images)
-    names = predictor.card.classes
-    found = iter(zip(probs, members, strict=True))
+    names, sets = model.answers.card.classes, model.sets
+    probs = model.answers.probs(model.answers.logits(np.stack(images))) if images else np.empty((0, len(names)))
+    members = [None] * len(images) if sets is None else sets.names(probs)
+    reasons = [""] * len(images)
+    if sets is not None and model.abstains:
+        reasons = sets.abstentions(probs, most=model.most)
+    found = iter(zip(probs, members, reasons, strict=True))
     rows = []
     for path, image in batch:
         if isinstance(image, str):
             rows.append(Answer(path, "", (), None, image))
         else:
-            row, inside = next(found)
-            rows.append(Answer(path, names[int(row.argmax())], tuple(row.tolist()), inside, ""))
+            row, inside, reason = next(found)
+            named = "" if reason else names[int(row.argmax())]
+            rows.append(Answer(path, named, tuple(row.tolist()), inside, "", reason))
     return rows

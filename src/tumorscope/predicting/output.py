@@ -20,6 +20,8 @@ from tumorscope.evaluation.cells import escape_cell, quote_cell
 from tumorscope.predicting.answers import BATCH, Answer
 
 FORMATS = ("csv", "jsonl", "parquet")
+JOURNAL = 2
+"""Version of the journal: goes up with what a line holds."""
 ROWS = 4096
 """Rows of a Parquet row group."""
 
@@ -27,14 +29,14 @@ Write = Callable[[IO[bytes], Sequence[str], Iterable[Answer]], None]
 
 
 def columns(classes: Sequence[str]) -> list[str]:
-    """Column names: path, predicted, one probability a class, set, error."""
-    return ["path", "predicted", *(f"prob_{name}" for name in classes), "set", "error"]
+    """Column names: path, predicted, one probability a class, set, error, abstained."""
+    return ["path", "predicted", *(f"prob_{name}" for name in classes), "set", "error", "abstained"]
 
 
 def _cells(answer: Answer, classes: Sequence[str]) -> list[str]:
     probs = [f"{p:.9g}" for p in answer.probs] or [""] * len(classes)
     members = "" if answer.classes is None else "|".join(answer.classes)
-    texts = [answer.path, answer.predicted], [members, answer.error]
+    texts = [answer.path, answer.predicted], [members, answer.error, answer.abstained]
     first, last = ([escape_cell(_readable(text)) for text in part] for part in texts)
     return [*first, *probs, *last]
 
@@ -61,6 +63,7 @@ def _record(answer: Answer, classes: Sequence[str]) -> dict[str, Any]:
         **probs,
         "set": members,
         "error": answer.error or None,
+        "abstained": answer.abstained or None,
     }
 
 
@@ -78,7 +81,7 @@ def write_parquet(handle: IO[bytes], classes: Sequence[str], rows: Iterable[Answ
 
     fields = [("path", pa.string()), ("predicted", pa.string())]
     fields += [(f"prob_{name}", pa.float64()) for name in classes]
-    schema = pa.schema([*fields, ("set", pa.list_(pa.string())), ("error", pa.string())])
+    schema = pa.schema([*fields, ("set", pa.list_(pa.string())), ("error", pa.string()), ("abstained", pa.string())])
     stream = iter(rows)
     with pq.ParquetWriter(handle, schema) as writer:
         while part := [_record(answer, classes) for answer in islice(stream, ROWS)]:
@@ -113,7 +116,7 @@ class Journal:
     def __init__(self, out: Path, *, maker: dict[str, Any], paths: Sequence[str]) -> None:
         self.out = out
         self.path = out.with_name(out.name + ".part")
-        self.maker = maker
+        self.maker = {"journal": JOURNAL, **maker}
         self.paths = paths
         if out.exists():
             raise UsageError(
@@ -181,6 +184,7 @@ class Journal:
                     tuple(content["probs"]),
                     None if members is None else tuple(members),
                     content["error"],
+                    content["abstained"],
                 )
 
     def finish(self, form: str, classes: Sequence[str]) -> Path:

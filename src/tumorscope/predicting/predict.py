@@ -11,9 +11,9 @@ from typing import IO
 from rich.console import Console
 
 from tumorscope.core.screen import bar
-from tumorscope.predicting.answers import Answer, answers
+from tumorscope.predicting.answers import REFUSED, Answer, answers
 from tumorscope.predicting.inputs import LIST, expand
-from tumorscope.predicting.model import Model, open_model
+from tumorscope.predicting.model import open_model
 from tumorscope.predicting.output import WRITERS, Journal, format_of
 
 
@@ -24,11 +24,15 @@ class Count:
     Attributes:
         rows: Inputs, one row each.
         failed: Rows with an error.
+        refused: Those of them that the input gate refused.
+        abstained: Rows without an error for which the model names no class.
         resumed: Rows that a stopped call had written before.
     """
 
     rows: int
     failed: int
+    refused: int
+    abstained: int
     resumed: int
 
 
@@ -38,6 +42,8 @@ class _Tally:
     def __init__(self, total: int) -> None:
         self.rows = 0
         self.failed = 0
+        self.refused = 0
+        self.abstained = 0
         self.total = total
 
     def counted(self, rows: Iterable[Answer], progress: Callable[[int, int], None]) -> Iterator[Answer]:
@@ -45,8 +51,14 @@ class _Tally:
         for row in rows:
             self.rows += 1
             self.failed += bool(row.error)
+            self.refused += row.error.startswith(REFUSED)
+            self.abstained += bool(row.abstained)
             progress(self.rows, self.total)
             yield row
+
+    def count(self, *, resumed: int) -> Count:
+        """What was counted."""
+        return Count(self.rows, self.failed, self.refused, self.abstained, resumed)
 
 
 def predict(
@@ -56,6 +68,9 @@ def predict(
     out: Path | None = None,
     form: str | None = None,
     backend: str = "auto",
+    gate: bool = True,
+    abstain: bool = True,
+    most: int | None = None,
     stdin: IO[str] | None = None,
     stdout: IO[bytes] | None = None,
     console: Console | None = None,
@@ -68,6 +83,9 @@ def predict(
         out: File to write; a stopped call leaves `OUT.part`, and the same call goes on with it. None for `stdout`.
         form: "csv", "jsonl" or "parquet"; by the name of `out` by default.
         backend: As for `Predictor.load`.
+        gate: Refuse pictures unlike the training images, if the bundle has a gate.
+        abstain: Name no class where the prediction set does not support one.
+        most: Classes in a prediction set at most, for a class to be named; one fewer than there are by default.
         stdin: Where "-" reads.
         stdout: Where rows go without `out`.
         console: Where progress goes.
@@ -86,25 +104,22 @@ def predict(
             highlight=False,
         )
     chosen = format_of(out, form)
-    model = open_model(folder, backend=backend, batch=min(len(inputs.paths), 32))
+    model = open_model(folder, backend=backend, batch=min(len(inputs.paths), 32), gate=gate, abstain=abstain, most=most)
     console.print(f"model {model.answers.card.title}; {model.backend}", highlight=False, markup=False)
+    console.print(model.gate_note, highlight=False, markup=False)
     tally = _Tally(len(inputs.paths))
     with bar(console, "predict") as progress:
         if out is None:
-            rows = tally.counted(_rows(model, inputs.paths), progress)
+            rows = tally.counted(answers(model, inputs.paths), progress)
             WRITERS[chosen](stdout or sys.stdout.buffer, model.answers.card.classes, rows)
-            return Count(tally.rows, tally.failed, 0)
-        journal = Journal(out, maker={"journal": 1, "model": model.identity}, paths=inputs.paths)
+            return tally.count(resumed=0)
+        journal = Journal(out, maker=model.maker(), paths=inputs.paths)
         for _ in tally.counted(_kept(journal), progress):
             pass
-        for _ in tally.counted(journal.extend(_rows(model, inputs.paths[journal.done :])), progress):
+        for _ in tally.counted(journal.extend(answers(model, inputs.paths[journal.done :])), progress):
             pass
     journal.finish(chosen, model.answers.card.classes)
-    return Count(tally.rows, tally.failed, journal.done)
-
-
-def _rows(model: Model, paths: Sequence[str]) -> Iterator[Answer]:
-    return answers(model.answers, paths, sets=model.sets)
+    return tally.count(resumed=journal.done)
 
 
 def _kept(journal: Journal) -> Iterator[Answer]:

@@ -3,14 +3,19 @@
 In: a cut network and the loaders of a stage. Out: loaders of the same order that hand out activations. Each training
 image is kept in a few views, the first plain and the others augmented, drawn ahead; epoch e sees view e modulo
 their number. Activations are bf16 or float32 as the plan computes them, and lie in memory or, where they are many,
-in a nameless file in the cache folder that goes when the process does.
+in a nameless file in the cache folder that goes when the process does. Runs one after another in one process, as in a
+sweep, may share them (`sharing`): where the frozen part and the images are equal, it runs once for all of them.
 """
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,6 +35,47 @@ MEMORY_BYTES = 1 << 30
 """Activations up to this size stay in memory."""
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass
+class _Shared:
+    """Activations in memory by what they depend on, up to `MEMORY_BYTES`, with the images, which are known by place."""
+
+    kept: dict[str, tuple[Tensor, NDArray[np.uint8]]] = field(default_factory=dict)
+
+    def add(self, key: str, views: Tensor, images: NDArray[np.uint8]) -> None:
+        """Keep these, the oldest ones go where they are too many."""
+        self.kept[key] = views, images
+        while sum(v.numel() * v.element_size() for v, _ in self.kept.values()) > MEMORY_BYTES:
+            del self.kept[next(iter(self.kept))]
+
+
+_shared: ContextVar[_Shared | None] = ContextVar("shared activations", default=None)
+
+
+@contextmanager
+def sharing() -> Iterator[None]:
+    """Within the block, runs with the same frozen part and images share its activations."""
+    token = _shared.set(_Shared())
+    try:
+        yield
+    finally:
+        _shared.reset(token)
+
+
+def _key(cut: CutNetwork, loader: BatchLoader, *, views: int, plan: Plan) -> str:
+    """Hash of all that decides activations: the frozen part with its weights, images, what is drawn, precision."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(cut.trunk.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+    digest.update(loader.rows.tobytes())
+    facts: list[Any] = [getattr(cut.trunk, "code", ""), cut.boundary, id(loader.images), loader.normalisation, views]
+    facts += [plan.device, plan.precision, plan.memory_format]
+    if views > 1:
+        facts += [loader.augment, loader.seed, loader.batch_size]
+    digest.update(repr(facts).encode())
+    return digest.hexdigest()
 
 
 class ActivationLoader(Batches):
@@ -79,7 +125,12 @@ def keep_activations(
     n = len(loader.rows)
     kept: Tensor | None = None
     mapped: NDArray[np.uint8] | None = None
-    for view in range(views):
+    shared = _shared.get()
+    key = "" if shared is None else _key(cut, loader, views=views, plan=plan)
+    if shared is not None and key in shared.kept:
+        kept = shared.kept[key][0]
+        cut.network.eval()
+    for view in range(views if kept is None else 0):
         plain = loader.in_order(augmented=view > 0)
         plain.epoch = view
         done = 0
@@ -98,6 +149,8 @@ def keep_activations(
                 progress(view * n + done, views * n)
     if kept is None:
         raise AssertionError("a stage without images")
+    if shared is not None and mapped is None:
+        shared.add(key, kept, loader.images)
     return ActivationLoader(
         kept,
         loader.targets,

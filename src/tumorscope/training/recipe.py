@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -113,7 +113,7 @@ class TrainPart(_Strict):
     attend: Literal["none", "boxes"] = Field(
         "none", description="boxes: keep the evidence for the true class inside the annotated boxes while training"
     )
-    attend_weight: float = Field(1.0, gt=0, description="factor of the share of evidence outside the boxes")
+    attend_weight: float = Field(1.0, gt=0, description="factor of the cost, -log of the share of evidence inside")
     early_stop: EarlyStop | None = None
 
     @model_validator(mode="after")
@@ -155,6 +155,58 @@ class Stage(_Strict):
         return min(wanted, self.epochs)
 
 
+class SweepRange(_Strict):
+    """A range of numbers to search; whole numbers where both ends are."""
+
+    low: int | float
+    high: int | float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> SweepRange:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError("a range needs low < high, and low > 0 where log = true")
+        return self
+
+
+Scalar = str | bool | int | float
+
+
+class Sweep(_Strict):
+    """[sweep]: what `tumorscope sweep` searches; one training run ignores it."""
+
+    sampler: Literal["grid", "random", "tpe"] = Field(
+        "grid", description="grid: every point; random; tpe: points that resemble the good ones so far"
+    )
+    folds: Literal["auto"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="folds of training and validation images that score a point, 1: the recipe's own validation part; "
+        "auto: 3 below 5,000 images, else 1",
+    )
+    metric: Monitor = Field("val_auroc", description="figure that chooses the best point")
+    trials: int | None = Field(None, ge=1, description="points to try; a grid has its own number")
+    minutes: float | None = Field(None, gt=0, description="no point is begun after this time")
+    prune: bool = Field(False, description="leave a point after a fold where it is below the median of the others")
+    fixed: dict[str, Scalar | list[Scalar]] = Field(
+        default_factory=dict, description='recipe keys that all points share, such as `"stage.all.epochs" = 25`'
+    )
+    space: dict[str, list[Scalar] | SweepRange] = Field(
+        min_length=1,
+        description='recipe keys and what to try: `"stage.all.lr" = [1e-3, 1e-4]`, or '
+        "`{ low = 1e-5, high = 1e-2, log = true }`",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Sweep:
+        both = sorted(set(self.fixed) & set(self.space))
+        if both:
+            raise ValueError(f"{both[0]!r} stands under fixed and under space")
+        for key, values in self.space.items():
+            if isinstance(values, list) and (not values or len({repr(v) for v in values}) < len(values)):
+                raise ValueError(f"{key!r} needs at least one value, and each one once")
+        return self
+
+
 class Recipe(_Strict):
     """One training run, decided in full."""
 
@@ -167,11 +219,12 @@ class Recipe(_Strict):
     model: ModelPart
     train: TrainPart = Field(default_factory=lambda: TrainPart.model_validate({}))
     stage: dict[str, Stage] = Field(min_length=1)
+    sweep: Sweep | None = None
 
     @property
     def sha256(self) -> str:
-        """Hash of every value that decides something, defaults included; title and origin are text."""
-        return sha256_value([self.model_dump(exclude={"title", "reproduces"}), list(self.stage)])
+        """Hash of every value that decides a run, defaults included; title and origin are text, a sweep is apart."""
+        return sha256_value([self.model_dump(exclude={"title", "reproduces", "sweep"}), list(self.stage)])
 
 
 def shipped_recipes() -> tuple[str, ...]:
@@ -220,7 +273,8 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"not valid TOML: {error}", where=name_or_path, fix="correct the line named") from error
     for override in overrides:
-        _set(raw, override)
+        key, value = read_override(override, where="--set")
+        _assign(raw, key, value, where="--set")
     return parse_recipe(raw, where=name_or_path)
 
 
@@ -237,25 +291,44 @@ def parse_recipe(raw: dict[str, Any], *, where: str) -> Recipe:
         ) from error
 
 
-def _set(raw: dict[str, Any], override: str) -> None:
+def with_values(recipe: Recipe, values: Mapping[str, Any], *, where: str) -> Recipe:
+    """The recipe with some keys (`stage.all.lr`) set, checked as a whole; its sweep is left out.
+
+    Raises:
+        UsageError: With every mistake at once.
+    """
+    raw = recipe.model_dump(exclude={"sweep"})
+    for key, value in values.items():
+        _assign(raw, key, value, where=where)
+    return parse_recipe(raw, where=where)
+
+
+def read_override(override: str, *, where: str) -> tuple[str, Any]:
+    """Key and value of `KEY=VALUE`; the value is TOML, a bare word is a string."""
     key, separator, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not separator or not all(parts):
+    if not separator or not all(key.strip().split(".")):
         raise UsageError(
             f"cannot read the override {override!r}",
             expected="KEY=VALUE, such as train.seed=3",
-            where="--set",
+            where=where,
             fix="write it so",
         )
     try:
-        value = tomllib.loads(f"v = {text}")["v"]
+        return key.strip(), tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
-        value = text
+        return key.strip(), text
+
+
+def _assign(raw: dict[str, Any], key: str, value: Any, *, where: str) -> None:
+    """Put a value at a dotted key; tables that are not there, or are left out, are made."""
+    parts = key.split(".")
     table = raw
     for part in parts[:-1]:
-        table = table.setdefault(part, {})
+        if table.get(part) is None:
+            table[part] = {}
+        table = table[part]
         if not isinstance(table, dict):
-            raise UsageError(f"{part!r} in {key!r} is no table", where="--set", fix="check the key")
+            raise UsageError(f"{part!r} in {key!r} is no table", where=where, fix="check the key")
     table[parts[-1]] = value
 
 
@@ -275,7 +348,8 @@ def _known_keys(location: tuple[Any, ...]) -> list[str]:
 
 
 def _humanise(problem: dict[str, Any]) -> str:
-    location = tuple(part for part in problem["loc"] if not str(part).startswith(("literal[", "float", "str")))
+    branches = ("literal[", "list[", "float", "str", "SweepRange")
+    location = tuple(part for part in problem["loc"] if not str(part).startswith(branches))
     name = ".".join(map(str, location))
     if problem["type"] == "extra_forbidden":
         known = _known_keys(location)

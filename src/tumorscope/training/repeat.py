@@ -1,13 +1,14 @@
 """The same recipe many times: several seeds on one split, or repeated grouped K-fold cross-validation.
 
-In: a recipe and data. Out: one run folder a child, and `summary.json` with means, spread and intervals. Finished
+In: a recipe and data. Out: one run folder a child, and `summary.json` with means, spread and intervals. The first child
+runs alone and measures how steps are computed; the others run side by side where that leaves cores free. Finished
 children are kept when the command is run again with `resume`, so that a killed series goes on where it stopped.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tumorscope.data.split import Split
 from tumorscope.data.splitting import make_folds
 from tumorscope.evaluation.predictions import Predictions, read_csv
 from tumorscope.evaluation.repeated import Aggregate, aggregate_repeats, aggregate_seeds, pool_folds
+from tumorscope.training.children import Job, side_by_side, train_side_by_side
 from tumorscope.training.parts import draw_split, overlaps
 from tumorscope.training.recipe import Recipe
 from tumorscope.training.resolve import as_planned, resolve
@@ -104,6 +106,7 @@ def train_repeated(
     resume: bool = False,
     console: Console | None = None,
     stamps: Sequence[str] = (),
+    workers: int | None = None,
 ) -> dict[str, Any]:
     """Train every child and write `summary.json`.
 
@@ -118,6 +121,8 @@ def train_repeated(
         resume: Keep finished children, go on with the stopped one.
         console: Where progress goes.
         stamps: Sentences for every child's report.
+        workers: Children at a time after the first; None as many as have cores of their own, one where they are
+            short. The result is the same.
 
     Returns:
         The content of `summary.json`.
@@ -129,28 +134,55 @@ def train_repeated(
     check_out(out, resume=resume)
     copies = find_copies(manifest, console)
     children = _children(resolve(recipe, manifest), manifest, copies, repetition, split)
-    first: Path | None = None
-    for number, child in enumerate(children, start=1):
-        folder = out / child.name
-        console.print(f"\n[bold]{child.name}[/bold] ({number} of {len(children)})", highlight=False)
-        run = train(
-            child.recipe if first is None else as_planned(child.recipe, first),
-            manifest,
-            out=folder,
-            command=command,
+    jobs = [
+        Job(
+            recipe=child.recipe,
+            manifest=manifest,
             split=child.split,
+            out=out / child.name,
+            command=command,
             accept_leaks=accept_leaks,
-            resume=resume and folder.is_dir() and any(folder.iterdir()),
-            console=console,
-            stamps=stamps,
+            resume=resume and (out / child.name).is_dir() and any((out / child.name).iterdir()),
+            stamps=tuple(stamps),
         )
-        first = first or run.folder
+        for child in children
+    ]
+    _train_all(jobs, workers=workers, console=console)
     summary = summarise(recipe, [(c.name, c.repeat) for c in children], out, folds=repetition.folds)
     if repetition.folds is None:
         summary["subsets"] = _subsets(manifest, children, copies, out)
     summary["command"] = command
     write_json(out / "summary.json", summary)
     return summary
+
+
+def _train_all(jobs: Sequence[Job], *, workers: int | None, console: Console) -> None:
+    """The first job alone, as it measures the plan; the others by that plan, side by side where cores are free."""
+    first, *others = jobs
+
+    def alone(job: Job, number: int) -> None:
+        console.print(f"\n[bold]{job.out.name}[/bold] ({number} of {len(jobs)})", highlight=False)
+        train(
+            job.recipe,
+            job.manifest,
+            out=job.out,
+            command=job.command,
+            split=job.split,
+            accept_leaks=job.accept_leaks,
+            resume=job.resume,
+            console=console,
+            stamps=job.stamps,
+        )
+
+    alone(first, 1)
+    others = [replace(job, recipe=as_planned(job.recipe, first.out)) for job in others]
+    together = side_by_side(first.out, len(others)) if workers is None else workers
+    if min(together, len(others)) > 1:
+        console.print(f"\n{len(others)} more, {together} at a time", highlight=False)
+        train_side_by_side(others, workers=together, console=console)
+        return
+    for number, job in enumerate(others, start=2):
+        alone(job, number)
 
 
 def _series(out: Path, children: Sequence[tuple[str, int]], *, file: str, folds: int | None) -> Sequence[Predictions]:

@@ -7,7 +7,7 @@ test part once, write predictions and evaluation. The report is rendered one flo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,9 @@ from tumorscope.training.audited import audit_run
 from tumorscope.training.checkpoint import begun_plan, load_checkpoint
 from tumorscope.training.control import PERMUTED, control_result, taught_targets
 from tumorscope.training.fit import fit
+from tumorscope.training.gating import input_gate
 from tumorscope.training.losses import Loss, make_loss, outputs_needed
-from tumorscope.training.parts import draw_split, gate
+from tumorscope.training.parts import draw_split, gate, overlaps
 from tumorscope.training.plan import Plan, choose_plan, threads_set
 from tumorscope.training.plan_words import spelled
 from tumorscope.training.recipe import Recipe, to_toml
@@ -158,6 +159,25 @@ def _same_run(out: Path, expected: dict[str, str]) -> None:
                 where=out,
                 fix="use the same recipe, overrides and data, or train into a new folder",
             )
+
+
+def _about(manifest: Manifest, split: Split, copies: Survey, test: NDArray[np.int64]) -> dict[str, Any]:
+    """The data and how it was divided, for the model card; no path of this machine."""
+    return {
+        **asdict(manifest.info),
+        "counts": split.counts(manifest),
+        "policy": split.policy,
+        "note": split.note,
+        "test_images_sharing": {o.name: int(o.concerned.sum()) for o in overlaps(manifest, split, copies, test)},
+    }
+
+
+def _headline(evaluation: dict[str, Any]) -> dict[str, Any]:
+    """Figures for the model card."""
+    figures = {"n": evaluation["n"], "test": evaluation["metrics"]}
+    if clean := evaluation["subsets"].get("no copy in training"):
+        figures["without_copies"] = {"n": clean["n"], "test": clean["metrics"]}
+    return figures
 
 
 def train(
@@ -317,9 +337,11 @@ def train(
         hashes=dict(hashes),
         versions=versions(),
         prediction_sets=sets.to_json(),
+        about=_about(manifest, split, copies, rows["test"]),
     )
     probe = np.array(cache.images[rows["val"][:PROBE_IMAGES]])
-    hashes["bundle"] = save_bundle(out / "bundle", built, card, probe)
+    doorkeeper = input_gate(manifest, split, cache)
+    hashes["bundle"] = save_bundle(out / "bundle", built, card, probe, gate=doorkeeper)
     if not wishes_of(recipe).settled:
         # the plan was measured: the command that rebuilds the run names it
         command += f" --plan {spelled(*astuple(plan.way))}"
@@ -354,8 +376,9 @@ def train(
     save_bundle(
         out / "bundle",
         built,
-        replace(card, metrics={"n": evaluation["n"], "test": evaluation["metrics"]}),
+        replace(card, metrics=_headline(evaluation)),
         probe,
+        gate=doorkeeper,
     )
     write_images(out / "images.csv", manifest, split)
     audited = audit_run(manifest, split, copies, command=command)

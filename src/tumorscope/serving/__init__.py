@@ -1,0 +1,1 @@
+"""Floor 6: the HTTP server: API, page, limits."""
