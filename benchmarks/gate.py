@@ -52,8 +52,8 @@ SCANS = 200
 OTHERS = 300
 SEEN = """Looked at by eye, one reader, all 30: four are CT in sets that call themselves MRI (`Te-meTr_0009`,
 `Te-me_0105`, `Te-me_0015`, `Te-no_0092`), four have a white frame or white margins, four have arrows or the name of a
-web site drawn in, three are slices through the base of the skull, two are diffusion images; `test/126` of BreastMNIST is
-black but for a strip of tissue. The others look ordinary."""
+web site drawn in, three are slices through the base of the skull, two are diffusion images; `test/126` of BreastMNIST
+is black but for a strip of tissue. The others look ordinary."""
 """What a reader saw who looked at the refused scans below; to be looked at again when they change."""
 NAMED = 30
 """Refused real scans named on the page, a model."""

@@ -115,6 +115,12 @@ def changed(change: Callable[[np.random.Generator, Pixels], Pixels]) -> Make:
     return make
 
 
+def _pixels(values: NDArray[Any]) -> Pixels:
+    """Values cut to 0..255."""
+    cut: Pixels = values.clip(0, 255).astype(np.uint8)
+    return cut
+
+
 def _side(rng: np.random.Generator) -> int:
     return int(rng.integers(160, 520))
 
@@ -202,7 +208,7 @@ def gradient(rng: np.random.Generator) -> Pixels:
     else:
         ramp = np.hypot(x - rng.random(), y - rng.random())
     ramp = (ramp - ramp.min()) / (ramp.max() - ramp.min())
-    return (ramp * 255).astype(np.uint8)
+    return _pixels(ramp * 255)
 
 
 def white_noise(rng: np.random.Generator) -> Pixels:
@@ -220,7 +226,7 @@ def clouds(rng: np.random.Generator) -> Pixels:
     spectrum = np.fft.fft2(rng.normal(size=(side, side))) / frequency ** rng.uniform(0.5, 1.8)
     field = np.real(np.fft.ifft2(spectrum))
     field = (field - field.mean()) / field.std()
-    return (field * rng.uniform(25, 60) + rng.uniform(60, 180)).clip(0, 255).astype(np.uint8)
+    return _pixels(field * rng.uniform(25, 60) + rng.uniform(60, 180))
 
 
 def shapes(rng: np.random.Generator) -> Pixels:
@@ -243,7 +249,7 @@ def checkers(rng: np.random.Generator) -> Pixels:
     side, cell = _side(rng), int(rng.integers(4, 40))
     y, x = np.mgrid[0:side, 0:side] // cell
     pattern = [(x + y) % 2, x % 2, y % 2, rng.integers(0, 2, (side // cell + 1, side // cell + 1))[y, x]]
-    return (pattern[int(rng.integers(4))] * 255).astype(np.uint8)
+    return _pixels(pattern[int(rng.integers(4))] * 255)
 
 
 def modified_shepp_logan(rng: np.random.Generator) -> Pixels:
@@ -269,7 +275,7 @@ def modified_shepp_logan(rng: np.random.Generator) -> Pixels:
         turn = np.deg2rad(degrees)
         u, v = (x - x0) * np.cos(turn) + (y - y0) * np.sin(turn), (y - y0) * np.cos(turn) - (x - x0) * np.sin(turn)
         image[(u / a) ** 2 + (v / b) ** 2 <= 1] += value
-    return (image.clip(0, 1) * 255).astype(np.uint8)
+    return _pixels(image * 255)
 
 
 def chest_like(rng: np.random.Generator) -> Pixels:
@@ -323,7 +329,8 @@ def in_a_window(rng: np.random.Generator, scan: Pixels) -> Pixels:
     back, ink = ((235, 236, 240), (20, 20, 20)) if light else ((45, 48, 54), (220, 220, 220))
     image = Image.new("RGB", (300 + left + right, 300 + top + bottom), back)
     draw = ImageDraw.Draw(image)
-    draw.rectangle((0, 0, image.width, 22), fill=tuple(int(v) for v in rng.integers(0, 200, 3)))
+    bar = rng.integers(0, 200, 3)
+    draw.rectangle((0, 0, image.width, 22), fill=(int(bar[0]), int(bar[1]), int(bar[2])))
     draw.text((6, 4), _words(rng, 4), (250, 250, 250), _font(12))
     for y in range(40, image.height - 20, 24):
         draw.rectangle((6, y, left - 12, y + 17), outline=ink)
@@ -351,7 +358,7 @@ def false_colours(rng: np.random.Generator, scan: Pixels) -> Pixels:
     gray = np.asarray(Image.fromarray(scan).convert("L"))
     name = ("jet", "hot", "viridis", "inferno")[int(rng.integers(4))]
     coloured: NDArray[np.float64] = colormaps[name](gray)[..., :3]
-    return (coloured * 255).astype(np.uint8)
+    return _pixels(coloured * 255)
 
 
 def photographed(rng: np.random.Generator, scan: Pixels) -> Pixels:
@@ -366,7 +373,7 @@ def photographed(rng: np.random.Generator, scan: Pixels) -> Pixels:
     image.paste(inner, (int(rng.integers(0, 420 - inner.width)), int(rng.integers(0, 360 - inner.height))))
     light = np.linspace(rng.uniform(0.6, 0.8), 1.1, 420)[None, :, None]
     tint = np.array([1.0, rng.uniform(0.9, 1.0), rng.uniform(0.75, 0.95)])
-    return (np.asarray(image) * light * tint).clip(0, 255).astype(np.uint8)
+    return _pixels(np.asarray(image) * light * tint)
 
 
 def turned(rng: np.random.Generator, scan: Pixels) -> Pixels:
@@ -388,7 +395,7 @@ def blurred(rng: np.random.Generator, scan: Pixels) -> Pixels:
 
 def noisy(rng: np.random.Generator, scan: Pixels) -> Pixels:
     """Strong noise, standard deviation 50 of 255."""
-    return (scan + rng.normal(0, 50, scan.shape)).clip(0, 255).astype(np.uint8)
+    return _pixels(scan + rng.normal(0, 50, scan.shape))
 
 
 def faces(rng: np.random.Generator, n: int, scans: Sequence[Pixels]) -> Iterator[Sourced]:

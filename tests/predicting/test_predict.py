@@ -174,12 +174,20 @@ def gated(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bundle with a gate for pictures of pure noise."""
     bundle = load_bundle(model)
     rng = np.random.default_rng(1)
-    pictures = [rng.integers(0, 256, (40, 36), dtype=np.uint8) for _ in range(120)]
-    rows = described(
-        [(p, preprocess(p, bundle.card.preprocessing)[0]) for p in pictures], np.zeros(120, dtype=np.int64)
+    train, validation = (
+        described(
+            [
+                (p, preprocess(p, bundle.card.preprocessing)[0])
+                for p in rng.integers(0, 256, (n, 40, 36), dtype=np.uint8)
+            ],
+            np.zeros(n, dtype=np.int64),
+        )
+        for n in (300, 400)
     )
-    gate = fit_gate(rows, rows, classes=["x"], groups=np.arange(120))
+    gate = fit_gate(train, validation, classes=["x"], groups=np.arange(300))
     assert gate is not None
+    (region,) = gate.regions
+    gate = replace(gate, regions=(replace(region, limits=(2 * region.limits[0], 2 * region.limits[1])),))
     target = tmp_path_factory.mktemp("gated") / "bundle"
     save_bundle(target, bundle.model, bundle.card, bundle.probe, gate=gate)
     return target

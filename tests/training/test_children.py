@@ -14,6 +14,7 @@ from tumorscope.core.errors import IntegrityError, ResourceError
 from tumorscope.core.files import read_json, write_json
 from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
+from tumorscope.data.split import Split
 from tumorscope.training import children
 from tumorscope.training.children import side_by_side
 from tumorscope.training.repeat import Repetition, train_repeated
@@ -65,8 +66,8 @@ def test_side_by_side_is_the_same_and_goes_on_after_a_stop(
 
 
 def test_a_process_that_dies_is_reported(scans: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(children.sys, "executable", "/bin/false")
-    job = children.Job(recipe(), scans, None, tmp_path / "run", "c")  # type: ignore[arg-type]
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    job = children.Job(recipe(), scans, Split({}, "official", 0, scans.sha256), tmp_path / "run", "c")
     with pytest.raises(ResourceError, match="ended with code 1"):
         children.train_side_by_side([job], workers=1, console=QUIET)
 

@@ -53,7 +53,7 @@ def coloured_share(pixels: Pixels) -> float:
 
 def thumbnail(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(T, T) gray thumbnail of one (C, S, S) preprocessed image, T at most `THUMB_PX`, by area means."""
-    gray = image[0]
+    gray: NDArray[np.uint8] = image[0]
     if len(image) == 3:
         gray = np.asarray(Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).convert("L"))
     side = min(THUMB_PX, len(gray))
@@ -162,7 +162,8 @@ def _cells(x: Features, count: int) -> Features:
     edges = np.linspace(0, len(x), count + 1).round().astype(np.int64)
     sizes = np.diff(edges)
     sums: Features = np.add.reduceat(np.add.reduceat(x, edges[:-1], axis=0), edges[:-1], axis=1)
-    return sums / (sizes[:, None] * sizes[None])
+    sums /= sizes[:, None] * sizes[None]
+    return sums
 
 
 def _orientations(gx: Features, gy: Features, strength: Features) -> Features:

@@ -268,12 +268,15 @@ def fit_gate(
     fits = [
         _fit(name, train.features[own], validation.features[new], groups[own], share, seed) for name, own, new in parts
     ]
-    if not all(fits):
-        # where a class has too few images, what is near any training image passes
-        fits.append(_fit(ALL, train.features, validation.features, groups, share, seed))
-        if fits[-1] is None:
-            return None
     found = [fit for fit in fits if fit is not None]
+    images, crossed = sum(fit.images for fit in found), sum(fit.crossed for fit in found)
+    if len(found) < len(fits):
+        # where a class has too few images, what is near any training image passes
+        common = _fit(ALL, train.features, validation.features, groups, share, seed)
+        if common is None:
+            return None
+        found.append(common)
+        images, crossed = max(images, common.images), max(crossed, common.crossed)
     properties = np.concatenate([train.properties, validation.properties])
     coloured = np.concatenate([train.coloured, validation.coloured])
     return Gate(
@@ -282,8 +285,8 @@ def fit_gate(
         even=float(properties[:, EVEN].max()) + MARGIN,
         ranges=np.quantile(properties, [OUTSIDE, 1 - OUTSIDE], axis=0).T,
         share=share,
-        calibration_images=sum(fit.images for fit in found),
-        cross_fitted=sum(fit.crossed for fit in found),
+        calibration_images=images,
+        cross_fitted=crossed,
     )
 
 
