@@ -232,7 +232,7 @@ def clouds(rng: np.random.Generator) -> Pixels:
 def shapes(rng: np.random.Generator) -> Pixels:
     """Drawn rectangles, circles and lines in gray."""
     side = _side(rng)
-    image = Image.new("L", (side, side), int(rng.choice([0, 255, rng.integers(0, 256)])))
+    image = Image.new("L", (side, side), int(rng.choice(np.array([0, 255, int(rng.integers(0, 256))]))))
     draw = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(2, 9))):
         a, b = np.sort(rng.integers(0, side, (2, 2)), axis=0)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
+from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
+from starlette.types import Receive, Scope, Send
 
 from tests.serving.asgi import HOST, ask, part, post
 from tumorscope.predicting.model import Model
@@ -23,6 +25,7 @@ OPERATIONS = (
     ("/healthz", "GET"),
     ("/metrics", "GET"),
 )
+MODES = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
 BOUNDED = settings(
     max_examples=12, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
@@ -38,11 +41,30 @@ def app(model: Model) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def description(app: Any) -> Any:
-    return schemathesis.openapi.from_asgi("/openapi.json", app)
+    """The application as schemathesis asks it: each of its clients starts and stops what it is given."""
+
+    async def lasting(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await app(scope, receive, send)
+            return
+        for phase in ("startup", "shutdown"):
+            await receive()
+            await send({"type": f"lifespan.{phase}.complete"})
+
+    return schemathesis.openapi.from_asgi("/openapi.json", lasting)
 
 
-@pytest.mark.parametrize("mode", list(schemathesis.GenerationMode), ids=lambda mode: mode.value)
-@pytest.mark.parametrize(("path", "method"), OPERATIONS)
+POSITIVE, NEGATIVE = schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE
+# in a form everything is bytes: null becomes a file that holds four letters, and which classes there are is the model's
+UNKNOWABLE = [positive_data_acceptance, negative_data_rejection]
+CASES = [
+    *((path, method, POSITIVE) for path, method in OPERATIONS),
+    # the others take nothing that could be wrong
+    *((path, method, NEGATIVE) for path, method in OPERATIONS if method == "POST"),
+]
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), CASES, ids=lambda value: getattr(value, "value", value))
 def test_the_description_holds(description: Any, path: str, method: str, mode: Any) -> None:
     operation = description[path][method]
     seen = []
@@ -50,7 +72,7 @@ def test_the_description_holds(description: Any, path: str, method: str, mode: A
     @BOUNDED
     @given(case=operation.as_strategy(generation_mode=mode))
     def asked(case: Any) -> None:
-        seen.append(case.call_and_validate().status_code)
+        seen.append(case.call_and_validate(excluded_checks=UNKNOWABLE).status_code)
 
     asked()
     assert all(status < 500 for status in seen)

@@ -7,8 +7,6 @@ anywhere else, and the framework's own telemetry is off.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -36,14 +34,9 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     """The application of one model.
 
     Args:
-        service: Answers; it is closed when the application stops.
+        service: Answers; whoever made it closes it.
         settings: Limits, names and token.
     """
-
-    @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        service.close()
 
     silence_parser()
     app = FastAPI(
@@ -52,7 +45,6 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         version=tumorscope.__version__,
         docs_url=None,
         redoc_url=None,
-        lifespan=lifespan,
         # the framework can send traces with paths and messages to a collector named in the environment
         telemetry={
             "tracing": False,

@@ -129,7 +129,7 @@ def run(service: Service, settings: Settings, *, listener: socket.socket, ready:
         http=protocol(settings),
         ws="none",
         loop="asyncio",
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         access_log=False,
         proxy_headers=False,
