@@ -37,7 +37,6 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
         service: Answers; whoever made it closes it.
         settings: Limits, names and token.
     """
-
     silence_parser()
     app = FastAPI(
         title="tumorscope",
