@@ -93,7 +93,8 @@ def run(words: list[str], out: Path, *, stop_at: int | None) -> dict[str, Any]:
         now = time.perf_counter() - start
         if memory is not None:
             samples.append((now, memory))
-        if part.is_file() and part.stat().st_size != size:
+        counting = stop_at is not None or first_row is None
+        if counting and part.is_file() and part.stat().st_size != size:
             size = part.stat().st_size
             rows = rows_in(part)
             if first_row is None and rows > before:

@@ -25,7 +25,6 @@ OPERATIONS = (
     ("/healthz", "GET"),
     ("/metrics", "GET"),
 )
-MODES = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
 BOUNDED = settings(
     max_examples=12, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )
