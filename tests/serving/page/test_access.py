@@ -219,8 +219,8 @@ def test_the_page_fits_with_long_names(width: int, visit: Open, images: Path) ->
 
     def answers(content: dict[str, Any]) -> None:
         for answer in filter(lambda a: a["probs"], content["answers"]):
-            answer["probs"][long] = answer["probs"].pop("left")
-            answer.update(predicted=long, set=[long, "none"])
+            answer["probs"] = {long: 0.99999, "none": 0.00001, "right": 0.0}
+            answer.update(predicted=long, set=[long, "none"], abstained=None)
 
     found = visit(wait=False, viewport={"width": width, "height": 700})
     found.tab.route("**/v1/model", altered(model))
@@ -235,6 +235,9 @@ def test_the_page_fits_with_long_names(width: int, visit: Open, images: Path) ->
     wide = """() => [...document.querySelectorAll("body *:not(.sr):not(.skip):not(.scroll *):not(pre *)")]
         .filter(e => e.checkVisibility() && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML)"""
     assert found.tab.evaluate(wide) == []
+    assert found.tab.locator(".named .num").inner_text() == "> 99.9%"
+    cut = "[...document.querySelectorAll('.num')].filter(e => e.scrollWidth > e.clientWidth).map(e => e.textContent)"
+    assert found.tab.evaluate(cut) == []
     assert found.tab.evaluate("document.documentElement.scrollWidth - innerWidth") == 0
     found.noise.clear()
 

@@ -104,7 +104,7 @@ export function shown(text) {
 
 /** What the prediction set says. `all` are the model's classes. */
 export function setSentence(set, all) {
-  if (set.length === 0) return "None of the classes: the image is unlike all of them.";
+  if (set.length === 0) return "None: no class is probable enough.";
   if (set.length === all.length) return `Any of the ${all.length} classes: none is ruled out.`;
   if (set.length === 1) return `${shown(set[0])} alone`;
   return `One of: ${listed(set.map(shown), "or")}`;
