@@ -22,6 +22,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sections import table
 from tumorscope.core.files import write_json
 from tumorscope.evaluation.intervals import wilson
 from tumorscope.reporting.audit_verdict import gravest_first
@@ -69,11 +70,6 @@ SHORTCUTS = {
 def read(path: Path) -> Any:
     """The JSON value in a file."""
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def table(header: list[str], rows: list[list[str]]) -> list[str]:
-    """A Markdown table."""
-    return ["| " + " | ".join(cells) + " |" for cells in (header, ["---"] * len(header), *rows)] + [""]
 
 
 def estimate(value: dict[str, Any], *, signed: bool = False) -> str:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.results import JOBS, finished
+from benchmarks.sections import stamp
+from tumorscope.core.files import write_json
 
 DATA = "brain-mri-boxes"
 BOXES = next(job for job in JOBS if job.name == "boxes")
@@ -30,6 +32,7 @@ TRAINED = {
     "boxes-attend-shuffled": (*FINE, *ATTEND, *PLAN, *SHUFFLED),
 }
 """Run folder to what it sets beside the boxes recipe of `benchmarks.results`; later values win."""
+STAMP = "measured.json"
 SLOW = ("grad-cam", "hires-cam", "integrated-gradients", "occlusion")
 
 
@@ -131,6 +134,7 @@ def main() -> None:
                 resume = ["--resume"] if (arguments.runs / run).exists() else []
                 subprocess.run([sys.executable, "-m", "tumorscope", *words, *resume], check=True)
         subprocess.run([sys.executable, "-m", "tumorscope", *study.words(arguments.data, runs)], check=True)
+        write_json(arguments.runs / "explanations" / study.name / STAMP, stamp())
     sys.stdout.write(f"{write_page(arguments.runs)}\n")
 
 

@@ -1,7 +1,8 @@
 """The results page of scored heatmaps, from the files that `benchmarks.explanations` leaves.
 
 In: RUNS/explanations/*/explanations.json, RUNS/*/evaluation.json and RUNS/explanations/speed.json. Out: the Markdown
-of `docs/results/explanations.md`. Every figure is read; only what was seen in pictures is written here by hand.
+of `docs/results/explanations.md`, where sections without files stay as they stand. Every figure is read; only what was
+seen in pictures is written here by hand.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from benchmarks.audits import estimate, read, table
-from benchmarks.explanations import STUDIES, TRAINED, Study, train_words
+from benchmarks.audits import estimate, read
+from benchmarks.explanations import STAMP, STUDIES, TRAINED, Study, train_words
 from benchmarks.results import finished
+from benchmarks.sections import measured, merged, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results" / "explanations.md"
@@ -25,11 +27,9 @@ file of a command. 95% intervals by groups of copies and likely patients. A heat
 [Heatmaps](../explanation/heatmaps.md) says what each figure and each control means. **▲** stands where the interval \
 of the paired difference lies above zero against every control.
 """
-PICTURES = """
-## Pictures that were looked at
-
-The pictures of this set have no stated licence, so none is printed here; `RUNS/explanations/NAME/explanations.html` \
-shows 24 of each study, the twelve with least heat in the boxes first. Seen there:
+PICTURES = """The pictures of this set have no stated licence, so none is printed here; \
+`RUNS/explanations/NAME/explanations.html` shows 24 of each study, the twelve with least heat in the boxes first. \
+Seen there:
 
 - **boxes-attend**, Grad-CAM: the heat is one compact spot. In eleven of the twelve worst pictures it touches the box \
 or lies beside it, most often on boxes of one or two places of the 14 x 14 map, where a spot as wide as the map can \
@@ -47,9 +47,9 @@ are not. Nothing in these pictures says that this network looks at the lesion.
 def short_lines(studies: dict[str, dict[str, Any]]) -> list[str]:
     """Targets and what was found, on the run's own test images."""
     rows = []
+    if not {"boxes", "boxes-attend"} <= set(studies):
+        return []
     for name in ("boxes", "boxes-attend"):
-        if name not in studies:
-            continue
         score = studies[name]["score"]
         best = _best(score)
         overall, centre = score["sources"][best]["overall"], score["sources"]["centre"]["overall"]
@@ -65,7 +65,7 @@ def short_lines(studies: dict[str, dict[str, Any]]) -> list[str]:
             ]
         )
     header = ["run", "best method by energy", "pointing (target 0.80)", "energy (target: twice the centre's)"]
-    return ["## In short", "", *table([*header, "its random weights minus uniform heat (target: none)"], rows)]
+    return table([*header, "its random weights minus uniform heat (target: none)"], rows)
 
 
 def _best(score: dict[str, Any]) -> str:
@@ -73,19 +73,19 @@ def _best(score: dict[str, Any]) -> str:
     return max(methods, key=lambda name: score["sources"][name]["overall"]["energy"]["value"])
 
 
-def study_lines(study: Study, found: dict[str, Any]) -> list[str]:
+def study_lines(study: Study, found: dict[str, Any], runs: Path) -> list[str]:
     """One study's section."""
     score, data = found["score"], found["data"]
     left = "; ".join(f"{n:,} {reason}" for reason, n in data["left_out"].items() if n)
     lines = [
-        f"## {study.title}",
-        "",
         f"{data['what']} n = {data['n']:,}, of which {data['with_boxes']:,} have a box."
         + (f" Left out: {left}." if left else ""),
         "",
         "```",
         shlex.join(["tumorscope", *study.words("DATA", "RUNS")]),
         "```",
+        "",
+        measured([read(runs / "explanations" / study.name / STAMP)]),
         "",
     ]
     rows = []
@@ -149,7 +149,7 @@ def attend_lines(runs: Path, studies: dict[str, dict[str, Any]]) -> list[str]:
     lines = _shuffled_lines(studies)
     header = ["run", "accuracy without copies", "accuracy on all of Val", "pointing, Grad-CAM", "energy, Grad-CAM"]
     header += ["change, box removed", "change, same box elsewhere", "only the box", "only the border"]
-    lines = ['## What attend = "boxes" does', "", *table(header, rows), *lines, "Trained by", "", "```"]
+    lines = [*table(header, rows), *lines, "Trained by", "", "```"]
     lines += [shlex.join(["tumorscope", *train_words(run, "DATA", "WEIGHTS", f"RUNS/{run}")]) for run in TRAINED]
     return [*lines, "```", ""]
 
@@ -184,8 +184,6 @@ def ceiling_lines(score: dict[str, Any]) -> list[str]:
         for side, found in score["ceilings"].items()
     ]
     return [
-        "## How fine a map can be",
-        "",
         "The boxes themselves, averaged over the places of a coarse map and spread out again: what a map of that size "
         f"can show of these boxes (n = {score['with_boxes']}).",
         "",
@@ -213,9 +211,8 @@ def speed_lines(runs: Path) -> list[str]:
         )
     first = found["rows"][0]
     return [
-        "## Cost",
-        "",
-        f"`python -m benchmarks.explanations_speed`: {first['batch']} images of {first['side_px']} px, fp32, "
+        f"{measured([found['measured']])} `python -m benchmarks.explanations_speed`: "
+        f"{first['batch']} images of {first['side_px']} px, fp32, "
         f"{found['threads']} threads; medians, and the range of paired ratios. Target for Grad-CAM: at most 3.",
         "",
         *table(["network", "method", "forward pass, s", "map, s", "ratio"], rows),
@@ -226,15 +223,16 @@ def page(runs: Path) -> str:
     """The results page as Markdown."""
     places = {study.name: runs / "explanations" / study.name / "explanations.json" for study in STUDIES}
     studies = {name: read(path) for name, path in places.items() if path.is_file()}
-    lines = [HEAD, *short_lines(studies), *attend_lines(runs, studies)]
-    if "boxes" in studies:
-        lines += ceiling_lines(studies["boxes"]["score"])
-    for study in STUDIES:
-        if study.name in studies:
-            lines += study_lines(study, studies[study.name])
-    lines += speed_lines(runs)
-    lines += PICTURES.splitlines()
-    return "\n".join(lines).rstrip() + "\n"
+    titles = {study.title: study for study in STUDIES}
+    new = {
+        "In short": short_lines(studies),
+        'What attend = "boxes" does': attend_lines(runs, studies),
+        "How fine a map can be": ceiling_lines(studies["boxes"]["score"]) if "boxes" in studies else [],
+        **{t: study_lines(s, studies[s.name], runs) if s.name in studies else [] for t, s in titles.items()},
+        "Cost": speed_lines(runs),
+        "Pictures that were looked at": PICTURES.splitlines(),
+    }
+    return merged(PAGE, HEAD, list(new), new)
 
 
 def write_page(runs: Path) -> Path:

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.sections import stamp
 from tumorscope.core.files import write_json
-from tumorscope.core.machine import machine
 from tumorscope.explaining.asking import Subject, prepared
 from tumorscope.explaining.methods import METHODS
 from tumorscope.models.registry import build_model
@@ -90,7 +90,7 @@ def main() -> None:
             sys.stdout.flush()
     path = arguments.runs / "explanations" / "speed.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"machine": machine(), "threads": torch.get_num_threads(), "rows": rows})
+    write_json(path, {"measured": stamp(), "threads": torch.get_num_threads(), "rows": rows})
     sys.stdout.write(f"{path}\n")
 
 

@@ -7,7 +7,8 @@ Every timing is a process of its own, one after another: baseline with 0 and wit
 counts), then tumorscope, and again. A ratio is that of the medians, with the smallest and the largest of the turns.
 With `--peers` (an environment made by `benchmarks.speed.peers make-env ENV`) fastai, Ultralytics and timm's loop take
 their turns too where they train the same network. Finished works stay in the JSON file and are not timed again, so
-that a stopped call goes on. Needs an idle machine.
+that a stopped call goes on; a section of the page whose figures are not all in it stays as it was. Needs an idle
+machine.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.sections import stamp
 from benchmarks.speed.accuracy import ACCURACY_WORKS
 from benchmarks.speed.page import page
 from benchmarks.speed.works import WORKS, Work
 from tumorscope.core.files import write_json
-from tumorscope.core.machine import machine, versions
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = ROOT / "docs" / "results" / "performance.md"
 BACKENDS = ("eager", "auto", "torch-bf16", "openvino-bf16")
 """Ways to compute a batch that are timed; "eager" is the baseline."""
 GROWTH = (1000, 4000, 16000)
-SEEDS = 3
+SEEDS = 5
 LONG = ("efficientnet-lite0", "efficientnet-b0", "resnet50", "tinyvgg")
 """Works whose recipes run so long that the plan tries compilation: they are timed compiled as well."""
 
@@ -136,7 +137,6 @@ def main() -> None:
     if arguments.json.is_file():
         found = json.loads(arguments.json.read_text(encoding="utf-8"))
     if not arguments.table_only:
-        found |= {"machine": machine(), "versions": versions(), "repeats": arguments.repeats}
         if "peak" not in found:
             found["peak"] = timed("peak")
         for section, key, measure in parts(arguments):
@@ -144,10 +144,11 @@ def main() -> None:
             if key in done or (arguments.only and not {section, key} & set(arguments.only)):
                 continue
             done[key] = measure()
+            found.setdefault("measured", {}).setdefault(section, {})[key] = stamp()
             write_json(arguments.json, found)
             sys.stdout.write(f"{section} {key} measured\n")
             sys.stdout.flush()
-    text = page(found)
+    text = page(found, PAGE)
     PAGE.write_text(text, encoding="utf-8")
     sys.stdout.write(f"{text}\n{PAGE}\n")
 

@@ -1,12 +1,19 @@
-"""`docs/results/performance.md` from the JSON file of the timings; no figure on the page comes from anywhere else."""
+"""`docs/results/performance.md` from the JSON file of the timings; no figure on the page comes from anywhere else.
+
+A section is written when the file has everything that it compares; one whose works were not all measured stays as it
+stands on the page.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
 from scipy import stats
 
+from benchmarks.sections import measured, merged, table
 from benchmarks.speed.accuracy import ACCURACY_WORKS
 from benchmarks.speed.works import WORKS, Work
 
@@ -28,16 +35,6 @@ def ratio(row: Found, ours: str, what: str) -> str:
     pairs = zip(values(row["baseline"], what), values(row[ours], what), strict=True)
     turns = [a / b for a, b in pairs]
     return f"{middle(row['baseline'], what) / middle(row[ours], what):.1f} ({min(turns):.1f} to {max(turns):.1f})"
-
-
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """A Markdown table and an empty line."""
-    return [
-        "| " + " | ".join(head) + " |",
-        "|" + " --- |" * len(head),
-        *("| " + " | ".join(row) + " |" for row in rows),
-        "",
-    ]
 
 
 def fastest(row: Found) -> str:
@@ -91,8 +88,6 @@ def cold(found: Found) -> list[str]:
         for work, row in _done(found)
     ]
     return [
-        "## The first epoch after a cold start",
-        "",
         "Everything from the start to the end of the first epoch: reading and decoding every file, writing the cache, "
         "building the network, the frozen part where there is one. Target: no slower than the baseline's.",
         "",
@@ -121,8 +116,6 @@ def peers(found: Found) -> list[str]:
     if not rows:
         return []
     return [
-        "## Against what a user would pick instead",
-        "",
         "`benchmarks/speed/peers.py`: the same network, images, size, batch and number of epochs from random initial "
         "weights, an epoch with its validation, each peer with its own loader and two workers. Accuracy is not "
         "compared: after two epochs from random weights there is none to speak of.",
@@ -154,8 +147,6 @@ def inference(found: Found) -> list[str]:
     if not rows:
         return []
     return [
-        "## Batch inference",
-        "",
         "`benchmarks/speed/inference.py`: pixels in, logits out, batches of 32 images of 224 px, against timm's "
         "network in eager float32. `auto` is what `tumorscope predict` chooses by measuring at equal answers "
         "(probabilities within 1e-4 of torch's); the backends in bfloat16 answer differently in the third digit and "
@@ -185,8 +176,6 @@ def growth(found: Found) -> list[str]:
         return []
     head = ["images", "baseline, s an epoch", "decode once, s", "tumorscope, s an epoch", "ms an image", "ratio"]
     return [
-        "## Cost against the number of images",
-        "",
         "`benchmarks/speed/growth.py`: S1's CNN at 64 px on JPEG files of 224 px, where decoding and feeding weigh "
         "more than arithmetic; one run each.",
         "",
@@ -217,8 +206,6 @@ def accuracy(found: Found) -> list[str]:
     if not rows:
         return []
     return [
-        "## Is what is learned the same?",
-        "",
         "`benchmarks/speed/accuracy.py`: both sides train with the same network, images, optimizer, constant rate, "
         "batch and number of epochs unless said otherwise; test images (official test part, drawn by a fixed seed, "
         "copies of training images among them) are answered once after training. Interval of the mean difference "
@@ -248,8 +235,6 @@ def reach(found: Found) -> list[str]:
     if not rows:
         return []
     lines = [
-        "## Time to 0.98 accuracy on the official test part of brain-mri-4class",
-        "",
         "`benchmarks/speed/reach.py`: EfficientNet-Lite0 from ImageNet weights on all 5,712 training files; the 1,311 "
         "official test images are answered after each epoch only to see when 0.98 is reached, outside the time. The "
         "minutes are composed: epochs needed, times the median seconds of an epoch measured above scaled to the "
@@ -289,8 +274,6 @@ def roofline(found: Found) -> list[str]:
         return []
     head = ["work", "GFLOP a training image", "baseline, GFLOP/s", "tumorscope, GFLOP/s", "share of bf16 product"]
     return [
-        "## How near the machine's limit",
-        "",
         f"A matrix product of side 4096 runs at {peak['fp32_gflops']:.0f} GFLOP/s in float32 and "
         f"{peak['bf16_gflops']:.0f} in bfloat16 here. The last column is the ratio that an epoch would have if all "
         "of its multiplications ran at the latter rate and nothing else took time: no way of computing the same "
@@ -300,25 +283,42 @@ def roofline(found: Found) -> list[str]:
     ]
 
 
-def page(found: Found) -> str:
-    """The results page as Markdown."""
-    lines = [
-        "# Speed",
-        "",
-        "Made by `make bench ARGS='--data DATA'` (`python -m benchmarks.speed`); every figure is read from its JSON "
-        "file.",
-        "The baseline is `benchmarks/speed/seed_loop.py`: the student systems' way to train, faithfully written out "
-        "(Pillow decodes each epoch, torchvision transforms image by image, the better of 0 and 2 loader workers, "
-        "float32, contiguous, the frozen part run every epoch). Ours decodes into a new cache within the timing of a "
-        "whole recipe. Both run validation after each epoch, on the same images with the same network, size, batch "
-        "and number of epochs, unless a row says otherwise. Processes take turns on an otherwise idle machine.",
-        "",
-        f"Machine: {found['machine']['cpu']}, {found['machine']['threads']} threads; "
-        f"torch {found['versions']['torch']}. Images: "
-        "training + validation, taken by a fixed seed. Peak memory is that of the process and its largest child; "
-        "ours includes the measuring of the plan.",
-        "",
-    ]
-    for part in (training, roofline, cold, peers, inference, reach, growth, accuracy):
-        lines += part(found)
-    return "\n".join(lines).rstrip() + "\n"
+HEAD = """# Speed
+
+Made by `make bench ARGS='--data DATA'` (`python -m benchmarks.speed`); every figure is read from its JSON file. Each \
+section says when it was measured; `--only` measures some of them again.
+
+The baseline is `benchmarks/speed/seed_loop.py`: the student systems' way to train, faithfully written out (Pillow \
+decodes each epoch, torchvision transforms image by image, the better of 0 and 2 loader workers, float32, contiguous, \
+the frozen part run every epoch). Ours decodes into a new cache within the timing of a whole recipe. Both run \
+validation after each epoch, on the same images with the same network, size, batch and number of epochs, unless a row \
+says otherwise. Processes take turns on an otherwise idle machine. Images: training + validation, taken by a fixed \
+seed. Peak memory is that of the process and its largest child; ours includes the measuring of the plan.
+"""
+ALL = tuple(work.name for work in WORKS)
+PARTS: dict[str, tuple[Callable[[Found], list[str]], tuple[tuple[str, tuple[str, ...]], ...]]] = {
+    "Training": (training, (("works", ALL),)),
+    "How near the machine's limit": (roofline, (("works", ALL),)),
+    "The first epoch after a cold start": (cold, (("works", ALL),)),
+    "Against what a user would pick instead": (peers, (("works", ALL),)),
+    "Batch inference": (inference, (("inference", ("resnet50", "efficientnet_b0")),)),
+    "Time to 0.98 accuracy on the official test part of brain-mri-4class": (
+        reach,
+        (("reach", ("baseline", "ours")), ("works", ("efficientnet-lite0",))),
+    ),
+    "Cost against the number of images": (growth, (("growth", ("1000", "4000", "16000")),)),
+    "Is what is learned the same?": (accuracy, (("accuracy", tuple(work.name for work in ACCURACY_WORKS)),)),
+}
+"""Title of a section to what writes it and what it needs of the JSON file: names of a part, and keys in it."""
+
+
+def page(found: Found, path: Path) -> str:
+    """The results page as Markdown: sections with all their figures in `found`, and the others as they stand."""
+    new = {}
+    for title, (write, needs) in PARTS.items():
+        stamps = [
+            found.get(part, {}).get(key, {}) and found["measured"][part][key] for part, keys in needs for key in keys
+        ]
+        lines = write(found) if all(stamps) else []
+        new[title] = [measured(stamps), "", *lines] if lines else []
+    return merged(path, HEAD, list(PARTS), new)
