@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +53,6 @@ ACCURACY_WORKS = (
 
 
 def main() -> None:
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=[work.name for work in ACCURACY_WORKS])
     parser.add_argument("--data", type=Path, required=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
@@ -146,7 +145,6 @@ def run(work: Job, wishes: Wishes, *, seed: int = 0, weights: Path | None = None
 
 
 def main() -> None:
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, required=True)

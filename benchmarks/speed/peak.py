@@ -6,7 +6,6 @@ python -m benchmarks.speed.peak
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from typing import Any
@@ -63,5 +62,4 @@ def measure() -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     sys.stdout.write(json.dumps(measure()) + "\n")

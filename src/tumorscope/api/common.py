@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable
 
 from tumorscope.commands import PathLike
+from tumorscope.core.waiting import WAITING
 from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 
 
 def quiet_threads() -> None:
-    """Let idle worker threads sleep instead of spin; must run before torch is imported."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    """How this process and its children compute; must run before torch is imported."""
+    for name, value in {**WAITING, "ORT_DISABLE_TELEMETRY": "1"}.items():
+        os.environ.setdefault(name, value)
 
 
 def manifest_of(data: Manifest | PathLike, progress: Callable[[int, int], None] | None = None) -> Manifest:
