@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
 
 from tests.reporting.runs import BINARY, FOUR, write_run, write_summary
 from tumorscope.reporting.render import render_report
-
-NAMES = ("chromium", "chromium-browser", "google-chrome")
-"""Commands of browsers that can show a page."""
 
 
 @pytest.fixture(scope="session")
@@ -51,17 +45,3 @@ def binary_copy(binary_run: Path, tmp_path: Path) -> Path:
 def four_copy(four_run: Path, tmp_path: Path) -> Path:
     """A copy of the four-class run that a test may change."""
     return Path(shutil.copytree(four_run, tmp_path / "run"))
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """The browser of this machine; CI must have one."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(f"no browser found ({', '.join(NAMES)}): CI must have one")
-        pytest.skip(f"no browser found ({', '.join(NAMES)})")
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield running
-        running.close()

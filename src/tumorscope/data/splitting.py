@@ -168,23 +168,11 @@ def make_folds(
     """
     if folds < 2:
         raise UsageError(f"{folds} folds", expected="2 or more", where="--folds", fix="give --folds 5")
-    from sklearn.model_selection import StratifiedGroupKFold
-
     targets = manifest.targets
     groups = groups_of(manifest, survey)
-    for target, label in enumerate(manifest.classes):
-        available = len(np.unique(groups[targets == target]))
-        if available < folds:
-            raise DataError(
-                f"class {label!r} has {available} independent groups",
-                expected=f"at least {folds}, one a fold",
-                where=manifest.root,
-                fix=f"use --folds {max(2, available)} or less",
-            )
     rng = np.random.default_rng([seed, 0xF01D])
-    shuffled = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=int(rng.integers(2**31)))
     splits = []
-    for fold, (rest, test) in enumerate(shuffled.split(targets, targets, groups)):
+    for fold, (rest, test) in enumerate(grouped_folds(manifest, groups, folds=folds, rng=rng, option="--folds ")):
         parts: list[SplitName | None] = ["train"] * len(manifest)
         for i in test.tolist():
             parts[i] = "test"
@@ -193,6 +181,37 @@ def make_folds(
         notes = [f"fold {fold + 1} of {folds}, stratified, groups of copies and (likely) patients kept whole"]
         splits.append(_finish(manifest, parts, policy="grouped", seed=seed, notes=notes, groups=groups))
     return tuple(splits)
+
+
+def grouped_folds(
+    manifest: Manifest, groups: Groups, *, folds: int, rng: np.random.Generator, option: str
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """K stratified pairs of rows: all others, and those held out, whole groups each; every row is held out once.
+
+    Args:
+        manifest: The data.
+        groups: (N,) group of every record.
+        folds: K.
+        rng: One number is drawn from it.
+        option: What a user says K with, for the error.
+
+    Raises:
+        DataError: If a class has fewer groups than folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    targets = manifest.targets
+    for target, label in enumerate(manifest.classes):
+        available = len(np.unique(groups[targets == target]))
+        if available < folds:
+            raise DataError(
+                f"class {label!r} has {available} independent groups",
+                expected=f"at least {folds}, one a fold",
+                where=manifest.root,
+                fix=f"use {option}{available} or less" if available > 1 else "add images of the class",
+            )
+    drawn = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=int(rng.integers(2**31)))
+    return [(rest.astype(np.int64), held.astype(np.int64)) for rest, held in drawn.split(targets, targets, groups)]
 
 
 def _finish(

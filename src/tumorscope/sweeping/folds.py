@@ -18,7 +18,7 @@ from tumorscope.core.types import Targets
 from tumorscope.data.copies.survey import Survey
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Groups, Split
-from tumorscope.data.splitting import groups_of
+from tumorscope.data.splitting import grouped_folds, groups_of
 
 Rows = NDArray[np.int64]
 SMALL = 5_000
@@ -72,23 +72,9 @@ def draw_folds(
 
 
 def _grouped(manifest: Manifest, groups: Groups, *, folds: int, seed: int) -> Folds:
-    from sklearn.model_selection import StratifiedGroupKFold
-
     targets: Targets = manifest.targets
-    for target, label in enumerate(manifest.classes):
-        available = len(np.unique(groups[targets == target]))
-        if available < folds:
-            raise DataError(
-                f"class {label!r} has {available} independent groups in training and validation",
-                expected=f"at least {folds}, one a fold",
-                where=manifest.root,
-                fix=f"--set sweep.folds={max(1, available)}",
-            )
     rng = np.random.default_rng([seed, 0x5F01])
-    drawn = StratifiedGroupKFold(n_splits=folds, shuffle=True, random_state=int(rng.integers(2**31)))
-    parts = tuple(
-        (train.astype(np.int64), val.astype(np.int64)) for train, val in drawn.split(targets, targets, groups)
-    )
+    parts = tuple(grouped_folds(manifest, groups, folds=folds, rng=rng, option="--set sweep.folds="))
     for number, (train, val) in enumerate(parts, start=1):
         for part, at in (("training", train), ("validation", val)):
             missing = [c for t, c in enumerate(manifest.classes) if not np.any(targets[at] == t)]
