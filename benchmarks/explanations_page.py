@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.audits import estimate, read
-from benchmarks.explanations import STAMP, STUDIES, TRAINED, Study, train_words
+from benchmarks.explanations_studies import STAMP, STUDIES, TRAINED, Study, train_words
 from benchmarks.results import finished
 from benchmarks.sections import measured, merged, table
 

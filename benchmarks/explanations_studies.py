@@ -1,0 +1,101 @@
+"""What is scored on brain-mri-boxes, and the commands for it: runs that are trained for it, and studies.
+
+In: nothing but the recipes' commands of `benchmarks.results`. Out: words of `tumorscope` commands.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.results import JOBS
+
+DATA = "brain-mri-boxes"
+BOXES = next(job for job in JOBS if job.name == "boxes")
+FINE = ("model.options.output_stride=16", "stage.all.epochs=6")
+PLAN = ("train.precision=bf16", "train.memory_format=channels_last", "train.threads=2")
+ATTEND = ("train.attend=boxes", "train.attend_weight=0.3")
+SHUFFLED = ("train.control=permuted-labels", "stage.all.epochs=2")
+TRAINED = {
+    "boxes": (),
+    "boxes-shuffled": (*PLAN, *SHUFFLED),
+    "boxes-attend": (*FINE, *ATTEND, *PLAN),
+    "boxes-attend-shuffled": (*FINE, *ATTEND, *PLAN, *SHUFFLED),
+}
+"""Run folder to what it sets beside the boxes recipe of `benchmarks.results`; later values win."""
+STAMP = "measured.json"
+SLOW = ("grad-cam", "hires-cam", "integrated-gradients", "occlusion")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A run scored on the boxes set.
+
+    Attributes:
+        name: Folder of the study.
+        run: Run folder below RUNS.
+        title: For the page.
+        mapping: Class names of the boxes set that the model calls otherwise.
+        methods: Methods named on the command line.
+        shuffled: Run folder of the same recipe with shuffled labels.
+    """
+
+    name: str
+    run: str
+    title: str
+    mapping: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    shuffled: str = ""
+
+    def words(self, data: str, runs: str) -> list[str]:
+        """The words of the `explain --score` command."""
+        words = ["explain", f"{runs}/{self.run}", "--score", "--data", f"{data}/{DATA}"]
+        for method in self.methods:
+            words += ["--method", method]
+        for pair in self.mapping:
+            words += ["--map", pair]
+        if self.shuffled:
+            words += ["--shuffled", f"{runs}/{self.shuffled}"]
+        return [*words, "--out", f"{runs}/explanations/{self.name}"]
+
+
+STUDIES = (
+    Study(
+        "boxes",
+        "boxes",
+        "brain-mri-boxes-resnet50 with MobileNetV2, its own test images without copies",
+        shuffled="boxes-shuffled",
+    ),
+    Study(
+        "boxes-attend",
+        "boxes-attend",
+        'The same with attend = "boxes" and a last map of 14 x 14 places',
+        shuffled="boxes-attend-shuffled",
+    ),
+    Study("boxes-slow", "boxes", "The plain run by slow methods too", methods=SLOW),
+    Study("boxes-attend-slow", "boxes-attend", 'The run with attend = "boxes" by slow methods too', methods=SLOW),
+    Study(
+        "4class",
+        "4class-efficientnet",
+        "brain-mri-4class-efficientnet with EfficientNet-Lite0, on the boxes set",
+        ("No Tumor=notumor",),
+    ),
+    Study(
+        "yesno",
+        "yesno/repeat-1-fold-1",
+        "brain-mri-yesno-resnet50 with EfficientNet-Lite0 (one fold), on the boxes set",
+        ("Glioma=yes", "Meningioma=yes", "Pituitary=yes", "No Tumor=no"),
+    ),
+)
+
+
+def train_words(run: str, data: str, weights: str, out: str) -> list[str]:
+    """The command that trains one of `TRAINED`."""
+    words = BOXES.command(data, weights, out)
+    later = dict(value.split("=", 1) for value in TRAINED[run])
+    for at, word in enumerate(words):
+        key, _, _ = word.partition("=")
+        if words[at - 1] == "--set" and key in later:
+            words[at] = f"{key}={later.pop(key)}"
+    for key, value in later.items():
+        words += ["--set", f"{key}={value}"]
+    return words
