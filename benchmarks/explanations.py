@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.explanations_page import write_page
-from benchmarks.explanations_studies import STAMP, STUDIES, TRAINED, train_words
+from benchmarks.explanations_studies import STAMP, STUDIES, train_words
 from benchmarks.results import finished
 from benchmarks.sections import stamp
 from tumorscope.core.files import write_json
@@ -36,8 +36,8 @@ def main() -> None:
             continue
         if (arguments.runs / "explanations" / study.name / "explanations.html").is_file():
             continue
-        for run in (study.run, study.shuffled):
-            if run in TRAINED and not finished(arguments.runs / run):
+        for run in study.trained:
+            if not finished(arguments.runs / run):
                 words = train_words(run, arguments.data, arguments.weights, f"{runs}/{run}")
                 resume = ["--resume"] if (arguments.runs / run).exists() else []
                 subprocess.run([sys.executable, "-m", "tumorscope", *words, *resume], check=True)

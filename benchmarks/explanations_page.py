@@ -80,8 +80,10 @@ def study_lines(study: Study, found: dict[str, Any], runs: Path) -> list[str]:
     lines = [
         f"{data['what']} n = {data['n']:,}, of which {data['with_boxes']:,} have a box."
         + (f" Left out: {left}." if left else ""),
+        *_accuracy_line(study, runs),
         "",
         "```",
+        *(_commands(list(study.trained)) if not study.name.startswith("boxes") else []),
         shlex.join(["tumorscope", *study.words("DATA", "RUNS")]),
         "```",
         "",
@@ -108,6 +110,19 @@ def study_lines(study: Study, found: dict[str, Any], runs: Path) -> list[str]:
         for name, one in found["curves"]["methods"].items()
     ]
     return lines + table([f"order (n = {found['curves']['n']})", "area under deletion", "area under insertion"], rows)
+
+
+def _accuracy_line(study: Study, runs: Path) -> list[str]:
+    """How good a network is that was trained for this study alone; others stand on the page of recipes."""
+    if study.run not in TRAINED or study.name.startswith("boxes"):
+        return []
+    evaluation = read(runs / study.run / "evaluation.json")
+    clean = evaluation["subsets"]["no copy in training"]
+    return [
+        f"Its accuracy on its own official test part: {estimate(evaluation['metrics']['accuracy'])}, n = "
+        f"{evaluation['n']:,}; on test images without a copy in training "
+        f"{estimate(clean['metrics']['accuracy'])}, n = {clean['n']}."
+    ]
 
 
 def _blind_lines(score: dict[str, Any]) -> list[str]:
@@ -150,8 +165,15 @@ def attend_lines(runs: Path, studies: dict[str, dict[str, Any]]) -> list[str]:
     header = ["run", "accuracy without copies", "accuracy on all of Val", "pointing, Grad-CAM", "energy, Grad-CAM"]
     header += ["change, box removed", "change, same box elsewhere", "only the box", "only the border"]
     lines = [*table(header, rows), *lines, "Trained by", "", "```"]
-    lines += [shlex.join(["tumorscope", *train_words(run, "DATA", "WEIGHTS", f"RUNS/{run}")]) for run in TRAINED]
+    lines += _commands([run for study in STUDIES if study.name.startswith("boxes") for run in study.trained])
     return [*lines, "```", ""]
+
+
+def _commands(runs: list[str]) -> list[str]:
+    """The training commands of some runs, each once."""
+    return [
+        shlex.join(["tumorscope", *train_words(run, "DATA", "WEIGHTS", f"RUNS/{run}")]) for run in dict.fromkeys(runs)
+    ]
 
 
 def _shuffled_lines(studies: dict[str, dict[str, Any]]) -> list[str]:

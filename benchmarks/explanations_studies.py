@@ -10,18 +10,21 @@ from dataclasses import dataclass
 from benchmarks.results import JOBS
 
 DATA = "brain-mri-boxes"
-BOXES = next(job for job in JOBS if job.name == "boxes")
+RECIPES = {job.name: job for job in JOBS}
 FINE = ("model.options.output_stride=16", "stage.all.epochs=6")
 PLAN = ("train.precision=bf16", "train.memory_format=channels_last", "train.threads=2")
 ATTEND = ("train.attend=boxes", "train.attend_weight=0.3")
 SHUFFLED = ("train.control=permuted-labels", "stage.all.epochs=2")
-TRAINED = {
-    "boxes": (),
-    "boxes-shuffled": (*PLAN, *SHUFFLED),
-    "boxes-attend": (*FINE, *ATTEND, *PLAN),
-    "boxes-attend-shuffled": (*FINE, *ATTEND, *PLAN, *SHUFFLED),
+SHORT = ("stage.all.epochs=4", "stage.all.lr=5e-4")
+COMPILED = ("train.precision=bf16", "train.memory_format=channels_last", "train.threads=1", "train.compile=true")
+TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
+    "boxes": ("boxes", ()),
+    "boxes-shuffled": ("boxes", (*PLAN, *SHUFFLED)),
+    "boxes-attend": ("boxes", (*FINE, *ATTEND, *PLAN)),
+    "boxes-attend-shuffled": ("boxes", (*FINE, *ATTEND, *PLAN, *SHUFFLED)),
+    "4class-short": ("4class-efficientnet", (*SHORT, *COMPILED)),
 }
-"""Run folder to what it sets beside the boxes recipe of `benchmarks.results`; later values win."""
+"""Run folder to a job of `benchmarks.results` and what is set beside it; later values win."""
 STAMP = "measured.json"
 SLOW = ("grad-cam", "hires-cam", "integrated-gradients", "occlusion")
 
@@ -45,6 +48,11 @@ class Study:
     mapping: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     shuffled: str = ""
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """Run folders that are trained for it, besides those of `benchmarks.results`."""
+        return tuple(run for run in (self.run, self.shuffled) if run in TRAINED)
 
     def words(self, data: str, runs: str) -> list[str]:
         """The words of the `explain --score` command."""
@@ -75,8 +83,8 @@ STUDIES = (
     Study("boxes-attend-slow", "boxes-attend", 'The run with attend = "boxes" by slow methods too', methods=SLOW),
     Study(
         "4class",
-        "4class-efficientnet",
-        "brain-mri-4class-efficientnet with EfficientNet-Lite0, on the boxes set",
+        "4class-short",
+        "brain-mri-4class-efficientnet with EfficientNet-Lite0, four epochs, on the boxes set",
         ("No Tumor=notumor",),
     ),
     Study(
@@ -90,8 +98,9 @@ STUDIES = (
 
 def train_words(run: str, data: str, weights: str, out: str) -> list[str]:
     """The command that trains one of `TRAINED`."""
-    words = BOXES.command(data, weights, out)
-    later = dict(value.split("=", 1) for value in TRAINED[run])
+    job, values = TRAINED[run]
+    words = RECIPES[job].command(data, weights, out)
+    later = dict(value.split("=", 1) for value in values)
     for at, word in enumerate(words):
         key, _, _ = word.partition("=")
         if words[at - 1] == "--set" and key in later:
