@@ -7,13 +7,16 @@ anywhere else, and the framework's own telemetry is off.
 from __future__ import annotations
 
 import json
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import tumorscope
 from tumorscope.serving import schemas
@@ -27,7 +30,11 @@ from tumorscope.serving.settings import Settings
 
 _COMMON = (400, 401, 403, 503)
 _UPLOAD = (*_COMMON, 413, 415, 422, 429)
+PREDICT = "/v1/predict"
 EXPLAIN_FIELDS = {"method": "How heat is made; the first of the model's methods.", "target": "Class to explain."}
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_BOOL = TypeAdapter(bool)
 
 
 def create_app(service: Service, settings: Settings) -> FastAPI:
@@ -53,6 +60,7 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
             "auto_configure": False,
         },
     )
+    app.add_middleware(Shortcut, predict=_add_predict(app, service, settings))
     app.add_middleware(Guard, settings=settings, metrics=service.metrics, accepting=lambda: service.accepting)
     app.add_exception_handler(HTTPException, _http_problem)
     app.add_exception_handler(RequestValidationError, _bad_parameter)
@@ -61,9 +69,49 @@ def create_app(service: Service, settings: Settings) -> FastAPI:
     return app
 
 
-def _add_api(app: FastAPI, service: Service, settings: Settings) -> None:
+Predict = Callable[[Request, bool], Awaitable[Response]]
+
+
+class Shortcut:
+    """A middleware that answers `POST /v1/predict` itself.
+
+    The framework's own way to a route, with its stacks of contexts and its parameters, takes a third of the time that
+    a request costs beside its prediction. It describes the route; a request goes past it.
+
+    Args:
+        app: What answers everything else.
+        predict: The route.
+    """
+
+    def __init__(self, app: ASGIApp, *, predict: Predict) -> None:
+        self.app = app
+        self.predict = predict
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI."""
+        if scope["type"] != "http" or scope["path"] != PREDICT or scope["method"] != "POST":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope, receive)
+        response = await self.predict(request, _flag(request, "thumbnails"))
+        await response(scope, receive, send)
+
+
+def _flag(request: Request, name: str) -> bool:
+    """A parameter that is true or false, in the words that the framework knows; false by default.
+
+    Raises:
+        Refusal: 422 for other words.
+    """
+    try:
+        return _BOOL.validate_python(request.query_params.get(name, "false"))
+    except ValidationError as error:
+        raise _unusable_parameter() from error
+
+
+def _add_predict(app: FastAPI, service: Service, settings: Settings) -> Predict:
     @app.post(
-        "/v1/predict",
+        PREDICT,
         response_model=schemas.Prediction,
         responses=_problems(*_UPLOAD),
         openapi_extra=schemas.upload("files", many=True),
@@ -74,6 +122,10 @@ def _add_api(app: FastAPI, service: Service, settings: Settings) -> None:
         form = await read_form(request, file_field="files", most=settings.files)
         return _json(await service.predict(form.files, thumbnails=thumbnails))
 
+    return predict
+
+
+def _add_api(app: FastAPI, service: Service, settings: Settings) -> None:
     @app.post(
         "/v1/explain",
         response_model=schemas.Explanation,
@@ -125,8 +177,7 @@ def _add_pages(app: FastAPI) -> None:
 
 
 def _json(content: Any, *, status: int = 200) -> Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Response(text.encode(), status_code=status, media_type="application/json")
+    return Response(_ENCODER.encode(content).encode(), status_code=status, media_type="application/json")
 
 
 def _problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -142,13 +193,15 @@ async def _http_problem(_: Request, error: Exception) -> Response:
     return _answer(refusal)
 
 
+def _unusable_parameter() -> Refusal:
+    return Refusal(
+        HTTPStatus.UNPROCESSABLE_ENTITY, "bad-parameter", "a parameter is not usable", expected="thumbnails=true"
+    )
+
+
 async def _bad_parameter(_: Request, error: Exception) -> Response:
     """422 for a parameter; its value is not repeated."""
-    return _answer(
-        Refusal(
-            HTTPStatus.UNPROCESSABLE_ENTITY, "bad-parameter", "a parameter is not usable", expected="thumbnails=true"
-        )
-    )
+    return _answer(_unusable_parameter())
 
 
 def _answer(refusal: Refusal) -> Response:

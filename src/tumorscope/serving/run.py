@@ -8,9 +8,10 @@ import importlib.util
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tumorscope.core.errors import ResourceError
 from tumorscope.serving.settings import Settings
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from tumorscope.serving.service import Service
 
 INSTALL = "pip install 'tumorscope[serve]'"
-PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+LOOP: Literal["asyncio", "uvloop"] = "asyncio" if sys.platform == "win32" else "uvloop"
+"""The event loop: uvloop where it exists."""
+PACKAGES = ("fastapi", "uvicorn", "httptools", LOOP, "python_multipart", "prometheus_client")
 """What the extra `serve` brings, as it is imported."""
 
 
@@ -128,7 +131,7 @@ def run(service: Service, settings: Settings, *, listener: socket.socket, ready:
         create_app(service, settings),
         http=protocol(settings),
         ws="none",
-        loop="asyncio",
+        loop=LOOP,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -139,7 +142,8 @@ def run(service: Service, settings: Settings, *, listener: socket.socket, ready:
     )
     server = Server(config)
     try:
-        asyncio.run(server.serve(sockets=[listener]))
+        with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+            runner.run(server.serve(sockets=[listener]))
     finally:
         gc.unfreeze()
         service.close()
