@@ -24,6 +24,7 @@ def audit(
     out: PathLike | None = None,
     split: PathLike | None = None,
     command: str | None = None,
+    ray: str | None = None,
     console: Console | None = None,
 ) -> Audit:
     """Look for copies, shortcuts, doubtful labels and faulty files.
@@ -33,6 +34,7 @@ def audit(
         out: Folder for `audit.json`, `pairs.csv` and `audit.html`; nothing is written by default.
         split: Split file whose parts are checked; the data's own parts by default.
         command: What the page gives as the command that makes it again.
+        ray: Read image files on a Ray cluster: "HOST:PORT" of its head, or "local".
         console: Where progress goes; nowhere by default.
 
     Returns:
@@ -42,6 +44,7 @@ def audit(
         UsageError: If `out` is a file.
         DataError: If nothing is usable.
         IntegrityError: If the split file belongs to other data.
+        ResourceError: If Ray is missing, or the cluster does not answer or does not see the files.
     """
     quiet_threads()
     from rich.console import Console as Screen
@@ -51,8 +54,13 @@ def audit(
     from tumorscope.data.copies.survey import survey
     from tumorscope.data.split import load_split
     from tumorscope.reporting.audit_page import render_audit
+    from tumorscope.scaling.reading import load_on
 
-    manifest = manifest_of(data)
+    if ray is not None and isinstance(data, Manifest):
+        raise UsageError(
+            "a cluster is named for data that is read already", expected="a path", where="ray", fix="give the path"
+        )
+    manifest = manifest_of(data) if ray is None else load_on(ray, str(data), console=console)
     parts = None if split is None else load_split(Path(split), manifest).assignment
     if out is not None and Path(out).exists() and not Path(out).is_dir():
         raise UsageError("--out names a file", expected="a folder", where=Path(out), fix="choose another name")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +30,7 @@ def predict(
     gate: bool = True,
     abstain: bool = True,
     most: int | None = None,
+    ray: str | None = None,
     console: Console | None = None,
 ) -> Count:
     """Answer for every image, one row each, in order.
@@ -42,6 +44,7 @@ def predict(
         gate: Refuse pictures unlike the training images, if the bundle has an input gate.
         abstain: Name no class where the prediction set does not support one.
         most: Classes in a prediction set at most, for a class to be named; one fewer than there are by default.
+        ray: Answer on a Ray cluster that sees model and files: "HOST:PORT" of its head, or "local".
         console: Where progress goes; standard error by default.
 
     Returns:
@@ -50,22 +53,34 @@ def predict(
     Raises:
         UsageError: If nothing is named, the format is unknown, or the output exists.
         IntegrityError: If the model is damaged.
+        ResourceError: If Ray is missing, or the cluster does not answer or does not see the files.
     """
     quiet_threads()
+    from contextlib import ExitStack
+
     from tumorscope.predicting.predict import predict as run
 
-    words = [str(path) for path in paths]
-    return run(
-        Path(model),
-        words,
-        out=None if out is None else Path(out),
-        form=form,
-        backend=backend,
-        gate=gate,
-        abstain=abstain,
-        most=most,
-        console=console,
-    )
+    with ExitStack() as stack:
+        stdout, answering = None, None
+        if ray is not None:
+            from tumorscope.scaling.answers import answering as answering_on
+            from tumorscope.scaling.connect import connected
+
+            stdout = sys.stdout.buffer if out is None else None  # while connected, what Ray prints there is dropped
+            answering = answering_on(stack.enter_context(connected(ray, console=console)), Path(model))
+        return run(
+            Path(model),
+            [str(path) for path in paths],
+            out=None if out is None else Path(out),
+            form=form,
+            backend=backend,
+            gate=gate,
+            abstain=abstain,
+            most=most,
+            stdout=stdout,
+            console=console,
+            answering=answering,
+        )
 
 
 def package(run: PathLike, out: PathLike) -> Path:

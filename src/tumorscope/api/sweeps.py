@@ -48,6 +48,7 @@ def sweep(
     winner_seeds: int = 5,
     accept_leaks: bool = False,
     command: str | None = None,
+    ray: str | None = None,
     console: Console | None = None,
 ) -> Path:
     """Try the points of a search space on validation images, train the best one, and write the page.
@@ -62,10 +63,11 @@ def sweep(
         space: `key=[values]` strings that take the place of the recipe's own space.
         trials: Points at most; by default what the recipe says, or all of a grid.
         minutes: No point is begun after this time of this call.
-        workers: Processes, by default one a core (one on a GPU).
+        workers: Processes, by default one a core (one on a GPU), of all nodes where a cluster is named.
         winner_seeds: Seeds of the best point's run, which opens the test part; 0 leaves it out.
         accept_leaks: Go on although copies or patients cross the split; reports are stamped.
         command: What the page gives as the command; made from the arguments by default.
+        ray: Let workers run on a Ray cluster that sees folder, data and cache: "HOST:PORT" of its head, or "local".
         console: Where progress goes.
 
     Returns:
@@ -75,10 +77,14 @@ def sweep(
         UsageError: For a mistake in the recipe, the space or the folder.
         DataError: If the data does not fit the recipe, copies cross its split, or no point was finished.
         IntegrityError: If the folder holds a sweep of another recipe, data or space.
-        ResourceError: If optuna is missing, or all workers failed.
+        ResourceError: If optuna or Ray is missing, all workers failed, or the cluster does not answer or does not see
+            the folders.
     """
     quiet_threads()
+    from contextlib import ExitStack
+
     from tumorscope.reporting.sweep_page import render_sweep
+    from tumorscope.sweeping.crew import Start, start_here
     from tumorscope.sweeping.results import BEST, begin_winner
     from tumorscope.sweeping.space import recipe_with_sweep
     from tumorscope.sweeping.sweep import Budget
@@ -90,15 +96,25 @@ def sweep(
     if command is None:
         source = str(data.root) if isinstance(data, Manifest) else str(data)
         command = sweep_command(recipe, source, overrides, space, trials=trials, accept_leaks=accept_leaks)
-    search(
-        checked,
-        manifest,
-        out=folder,
-        command=command,
-        budget=Budget(trials, minutes, workers),
-        accept_leaks=accept_leaks,
-        console=console,
-    )
+    with ExitStack() as stack:
+        start: Start = start_here
+        if ray is not None:
+            from tumorscope.scaling.connect import connected
+            from tumorscope.scaling.workers import starting
+
+            cluster = stack.enter_context(connected(ray, console=console))
+            start = starting(cluster, folder=folder, recipe=checked)
+            workers = workers or max(1, cluster.cpus)
+        search(
+            checked,
+            manifest,
+            out=folder,
+            command=command,
+            budget=Budget(trials, minutes, workers),
+            accept_leaks=accept_leaks,
+            console=console,
+            start=start,
+        )
     render_sweep(folder)
     if winner_seeds:
         name, begun = begin_winner(folder)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tumorscope.cli.common import Data, Json, Out, Sets, estimate_text, load_data, say_json, stderr
+from tumorscope.cli.common import Cluster, Data, Json, Out, Sets, estimate_text, load_data, say_json, stderr
 from tumorscope.commands import audit_command, leak_price_command
 from tumorscope.core.errors import UsageError
 
@@ -37,14 +37,15 @@ def audit(
         Path | None, typer.Option("--out", "-o", help="Folder for audit.json, pairs.csv and audit.html.")
     ] = None,
     split: Annotated[Path | None, typer.Option(help="Check the parts of this split file.")] = None,
+    ray: Cluster = None,
     json_: Json = False,
 ) -> None:
     """Look for copies, shortcuts, doubtful labels and faulty files; exit code 1 if there are any."""
     from tumorscope import api
 
     api.quiet_threads()
-    manifest = load_data(data)
     command = audit_command(data, split)
+    manifest = load_data(data, ray=ray)
     found = api.audit(manifest, out=out, split=split, command=command, console=stderr())
     if json_:
         say_json(found.to_json(command=command))

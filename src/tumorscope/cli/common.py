@@ -20,6 +20,11 @@ Data = Annotated[
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder to write; new or empty.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", "-s", help="Override a recipe key: KEY=VALUE.")]
 
+Cluster = Annotated[
+    str | None,
+    typer.Option("--ray", metavar="HOST:PORT|local", help="Work on a Ray cluster; all nodes must see the files."),
+]
+
 PlanWords = Annotated[
     str | None,
     typer.Option(
@@ -42,12 +47,16 @@ def say_json(value: Any) -> None:
     sys.stdout.write(json_text(value))
 
 
-def load_data(data: str, positive: str | None = None) -> Manifest:
-    """The manifest of what `--data` names, with a bar while it is read."""
+def load_data(data: str, positive: str | None = None, *, ray: str | None = None) -> Manifest:
+    """The manifest of what `--data` names, read here or on a cluster, with a bar while it is read."""
     from tumorscope.core.screen import bar
     from tumorscope.data.load import load
 
     with bar(stderr(), "read") as progress:
+        if ray is not None:
+            from tumorscope.scaling.reading import load_on
+
+            return load_on(ray, data, positive=positive, progress=progress, console=stderr())
         return load(data, positive=positive, progress=progress)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tumorscope.cli.common import Json, Out, estimate_text, load_data, read_mapping, say_json, stderr
+from tumorscope.cli.common import Cluster, Json, Out, estimate_text, load_data, read_mapping, say_json, stderr
 from tumorscope.core.errors import UsageError
 
 Folder = Annotated[Path, typer.Argument(help="Run or bundle folder.")]
@@ -57,6 +57,7 @@ def predict(
     max_set: Annotated[
         int | None, typer.Option(help="Abstain above this many classes in the set; one fewer than there are.")
     ] = None,
+    ray: Cluster = None,
 ) -> None:
     """Answer for every image, one row each; exit code 1 if any could not be read or was refused. Research use only."""
     from tumorscope import api
@@ -72,6 +73,7 @@ def predict(
         gate=gate,
         abstain=abstain,
         most=max_set,
+        ray=ray,
         console=console,
     )
     resumed = f", {count.resumed:,} of them from the stopped call" if count.resumed else ""

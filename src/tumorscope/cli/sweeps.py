@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tumorscope.cli.audits import Policy
-from tumorscope.cli.common import Data, Json, Sets, estimate_text, load_data, say_json, stderr
+from tumorscope.cli.common import Cluster, Data, Json, Sets, estimate_text, load_data, say_json, stderr
 
 
 def sweep(
@@ -36,6 +36,7 @@ def sweep(
     accept_leaks: Annotated[
         bool, typer.Option("--accept-leaks", help="Go on although copies cross the split; reports are stamped.")
     ] = False,
+    ray: Cluster = None,
     json_: Json = False,
 ) -> None:
     """Try a recipe's search space on validation images, train the best point, and write the page."""
@@ -65,6 +66,7 @@ def sweep(
         winner_seeds=seeds if winner else 0,
         accept_leaks=accept_leaks,
         command=sweep_command(recipe, data, overrides, space or (), trials=trials, accept_leaks=accept_leaks),
+        ray=ray,
         console=stderr(),
     )
     content = read_json(folder / "sweep.json")

@@ -14,7 +14,7 @@ from tumorscope.data.manifest import Manifest
 from tumorscope.data.medmnist_catalogue import catalogue
 from tumorscope.data.sources import class_folders, medmnist, table, yolo_boxes
 from tumorscope.data.sources.base import LoadOptions, Source, choose_positive, no_label_names
-from tumorscope.data.sources.scan import Progress
+from tumorscope.data.sources.scan import Progress, Scan, scan_here
 from tumorscope.data.sources.walk import entries, is_hidden, is_image_name
 
 SOURCES: tuple[Source, ...] = (table.SOURCE, yolo_boxes.SOURCE, class_folders.SOURCE, medmnist.SOURCE)
@@ -30,6 +30,7 @@ def load(
     label_names: Mapping[int, str] | None = None,
     progress: Progress | None = None,
     use_index: bool = True,
+    scan: Scan = scan_here,
 ) -> Manifest:
     """The manifest of the data at a path or under a name.
 
@@ -41,12 +42,13 @@ def load(
             catalogue.
         progress: Called with (images done, images in all).
         use_index: False reads every file again instead of trusting path, size and time.
+        scan: What reads image files; threads of this process by default.
 
     Raises:
         DataError: Nothing there, no known layout, or nothing usable; says what was found.
         ResourceError: A named data set is not on this machine.
     """
-    options = LoadOptions(positive, label_names, progress, use_index)
+    options = LoadOptions(positive, label_names, progress, use_index, scan)
     name = str(data)
     if name == "phantom" or name.startswith("phantom:"):
         return _phantom(name, options)

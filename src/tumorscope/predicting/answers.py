@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,7 @@ BATCH = 64
 """Images in memory at a time, beside those that threads are decoding."""
 REFUSED = "refused: "
 """How the error of a picture begins that the input gate did not let through."""
+MISSING = "missing-file: there is no such file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,10 @@ class Answer:
     abstained: str = ""
 
 
+Answering = Callable[[Model, Sequence[str]], Iterator[Answer]]
+"""What answers for paths: one `Answer` each, in order, in batches of `BATCH` from the first path on."""
+
+
 def prepare(model: Model, pixels: Pixels) -> NDArray[np.uint8] | str:
     """The model's input for one decoded image, or why it is refused; safe to call from several threads.
 
@@ -59,12 +64,18 @@ def prepare(model: Model, pixels: Pixels) -> NDArray[np.uint8] | str:
     return REFUSED + reason if reason else image
 
 
-def answers(model: Model, paths: Iterable[str]) -> Iterator[Answer]:
-    """An `Answer` for each path, in order; an input that cannot be read or is refused becomes one with an error."""
+def answers(model: Model, paths: Iterable[str], *, threads: int = 0) -> Iterator[Answer]:
+    """An `Answer` for each path, in order; an input that cannot be read or is refused becomes one with an error.
+
+    Args:
+        model: The model.
+        paths: Image files.
+        threads: Threads that read and prepare; 0 for one a CPU.
+    """
 
     def prepared(path: str) -> tuple[str, NDArray[np.uint8] | str]:
         if not Path(path).exists():
-            return path, "missing-file: there is no such file"
+            return path, MISSING
         try:
             return path, prepare(model, decode_file(Path(path)).pixels)
         except ImageFault as fault:
@@ -72,7 +83,7 @@ def answers(model: Model, paths: Iterable[str]) -> Iterator[Answer]:
         except (OSError, ValueError) as error:
             return path, f"unreadable: {error}"
 
-    stream = threaded(prepared, paths)
+    stream = threaded(prepared, paths, workers=threads)
     while batch := list(islice(stream, BATCH)):
         yield from batch_answers(model, batch)
 

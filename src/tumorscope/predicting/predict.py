@@ -11,7 +11,7 @@ from typing import IO
 from rich.console import Console
 
 from tumorscope.core.screen import bar
-from tumorscope.predicting.answers import REFUSED, Answer, answers
+from tumorscope.predicting.answers import REFUSED, Answer, Answering, answers
 from tumorscope.predicting.inputs import LIST, expand
 from tumorscope.predicting.model import open_model
 from tumorscope.predicting.output import WRITERS, Journal, format_of
@@ -74,6 +74,7 @@ def predict(
     stdin: IO[str] | None = None,
     stdout: IO[bytes] | None = None,
     console: Console | None = None,
+    answering: Answering | None = None,
 ) -> Count:
     """Answer for every input, one row each, in order.
 
@@ -89,6 +90,7 @@ def predict(
         stdin: Where "-" reads.
         stdout: Where rows go without `out`.
         console: Where progress goes.
+        answering: What answers for the paths; this process by default.
 
     Raises:
         UsageError: For inputs that are not there at all, an unknown format, or an output that exists.
@@ -107,16 +109,17 @@ def predict(
     model = open_model(folder, backend=backend, batch=min(len(inputs.paths), 32), gate=gate, abstain=abstain, most=most)
     console.print(f"model {model.answers.card.title}; {model.backend}", highlight=False, markup=False)
     console.print(model.gate_note, highlight=False, markup=False)
+    answering = answering or answers
     tally = _Tally(len(inputs.paths))
     with bar(console, "predict") as progress:
         if out is None:
-            rows = tally.counted(answers(model, inputs.paths), progress)
+            rows = tally.counted(answering(model, inputs.paths), progress)
             WRITERS[chosen](stdout or sys.stdout.buffer, model.answers.card.classes, rows)
             return tally.count(resumed=0)
         journal = Journal(out, maker=model.maker(), paths=inputs.paths)
         for _ in tally.counted(_kept(journal), progress):
             pass
-        for _ in tally.counted(journal.extend(answers(model, inputs.paths[journal.done :])), progress):
+        for _ in tally.counted(journal.extend(answering(model, inputs.paths[journal.done :])), progress):
             pass
     journal.finish(chosen, model.answers.card.classes)
     return tally.count(resumed=journal.done)

@@ -6,17 +6,65 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tumorscope.core.errors import ResourceError
+from tumorscope.core.waiting import WAITING
 from tumorscope.sweeping.worker import BEATS, SCRATCH
 
 PATIENCE_S = 5.0
 MOST_STARTS = 20
 """Starts for each worker; the journal gives up a point that kills its process long before."""
 LOG_LINES = 12
+
+
+class Running(Protocol):
+    """A worker that was started, as `subprocess.Popen` is one."""
+
+    def poll(self) -> int | None:
+        """Exit code, below 0 where it was killed; None while it runs."""
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Exit code, waited for; raises `subprocess.TimeoutExpired`."""
+
+    def kill(self) -> None:
+        """End it now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What one worker is started with.
+
+    Attributes:
+        folder: Of the sweep.
+        name: Of the worker, its own.
+        options: Further words of `tumorscope.sweeping.worker`.
+        threads: Threads it computes with.
+        environment: Variables beside those of the process that starts it.
+    """
+
+    folder: Path
+    name: str
+    options: tuple[str, ...]
+    threads: int
+    environment: Mapping[str, str]
+
+
+Start = Callable[[Post], Running]
+"""Starts one worker."""
+
+
+def start_here(post: Post) -> subprocess.Popen[bytes]:
+    """Start a worker as a child of this process; what it prints goes to a file beside its sign of life."""
+    words = [sys.executable, "-m", "tumorscope.sweeping.worker", str(post.folder), post.name, *post.options]
+    with (post.folder / BEATS / f"{post.name}.log").open("wb") as log:
+        return subprocess.Popen(
+            words, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **post.environment}
+        )
 
 
 class Crew:
@@ -27,11 +75,15 @@ class Crew:
         workers: How many.
         threads: Threads of one of them.
         until: No trial is begun after this time, in seconds since 1970.
+        start: Starts one; as a child of this process by default.
     """
 
-    def __init__(self, folder: Path, *, workers: int, threads: int, until: float | None) -> None:
+    def __init__(
+        self, folder: Path, *, workers: int, threads: int, until: float | None, start: Start = start_here
+    ) -> None:
         self.folder, self.workers, self.threads, self.until = folder, workers, threads, until
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self.start = start
+        self._running: dict[str, Running] = {}
         self._failed: dict[str, int] = {}
         self._starts = 0
 
@@ -87,20 +139,11 @@ class Crew:
     def _start(self) -> None:
         self._starts += 1
         name = f"{os.getpid()}-{self._starts}"
-        words = [sys.executable, "-m", "tumorscope.sweeping.worker", str(self.folder.resolve()), name]
-        if self.until is not None:
-            words += ["--until", f"{self.until:.3f}"]
-        if self.workers > 1:
-            words.append("--many")
+        options = [] if self.until is None else ["--until", f"{self.until:.3f}"]
+        options += ["--many"] * (self.workers > 1)
         threads = {v: str(self.threads) for v in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-        with (self.folder / BEATS / f"{name}.log").open("wb") as log:
-            self._running[name] = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "OMP_WAIT_POLICY": "passive", **threads},
-            )
+        environment = {**WAITING, **threads}
+        self._running[name] = self.start(Post(self.folder.resolve(), name, tuple(options), self.threads, environment))
 
     def _said(self) -> str:
         """The last lines of the logs of workers that failed."""

@@ -21,7 +21,7 @@ from tumorscope.core.errors import IntegrityError, UsageError
 from tumorscope.core.files import read_json, sha256_value, write_json
 from tumorscope.data.manifest import Manifest
 from tumorscope.sweeping import results
-from tumorscope.sweeping.crew import Crew
+from tumorscope.sweeping.crew import Crew, Start, start_here
 from tumorscope.sweeping.extra import need_optuna
 from tumorscope.sweeping.folds import draw_folds
 from tumorscope.sweeping.job import PLAN, Job
@@ -70,6 +70,7 @@ def sweep(
     budget: Budget | None = None,
     accept_leaks: bool = False,
     console: Console | None = None,
+    start: Start = start_here,
 ) -> dict[str, Any]:
     """Try the points of the recipe's space, or go on with them.
 
@@ -81,6 +82,7 @@ def sweep(
         budget: Points, time and processes; what it leaves open the `[sweep]` table says.
         accept_leaks: Go on although copies or patients cross the split of the run that will follow.
         console: Where progress goes; standard error by default.
+        start: Starts a worker; as a child of this process by default.
 
     Returns:
         The content of `sweep.json`.
@@ -116,7 +118,7 @@ def sweep(
         journal = Journal(out, sweep=table, space=space, seed=recipe.train.seed)
         started = time.time()
         try:
-            _run(journal, job, out, budget, console)
+            _run(journal, job, out, budget, console, start)
         finally:
             record["seconds"] = record.get("seconds", 0.0) + time.time() - started
             write_json(out / results.RECORD, record)
@@ -269,7 +271,7 @@ def _preparations(job: Job) -> list[Recipe]:
     return list(found.values())
 
 
-def _run(journal: Journal, job: Job, out: Path, budget: Budget, console: Console) -> None:
+def _run(journal: Journal, job: Job, out: Path, budget: Budget, console: Console, start: Start) -> None:
     """Put points on the list and let workers take them, until the budget is spent."""
 
     def vanished(worker: Mapping[str, Any]) -> bool:
@@ -281,7 +283,7 @@ def _run(journal: Journal, job: Job, out: Path, budget: Budget, console: Console
     endless = _wanted(journal, budget) is None
     if endless:
         _top_up(journal, job, 2 * _workers(budget, job))
-    crew = Crew(out, workers=_workers(budget, job), threads=job.plan.threads, until=until)
+    crew = Crew(out, workers=_workers(budget, job), threads=job.plan.threads, until=until, start=start)
     with crew, Watch(console, journal, total=_wanted(journal, budget), until=until) as watch:
         while True:
             entries = journal.entries()

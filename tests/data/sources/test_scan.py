@@ -10,7 +10,6 @@ import pytest
 from tests.data.images import encode, noise, write
 from tumorscope.core.errors import DataError
 from tumorscope.core.files import sha256_bytes
-from tumorscope.data.copies.store import ThumbStore
 from tumorscope.data.load import load
 from tumorscope.data.sources import scan
 from tumorscope.data.sources.index import index_path
@@ -31,13 +30,13 @@ def data(tmp_path: Path) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the files decoded by scans."""
     names: list[str] = []
-    original = scan._scan
+    original = scan.describe_file
 
-    def counted(file: Path, store: ThumbStore) -> object:
+    def counted(file: Path) -> object:
         names.append(file.name)
-        return original(file, store)
+        return original(file)
 
-    monkeypatch.setattr(scan, "_scan", counted)
+    monkeypatch.setattr(scan, "describe_file", counted)
     return names
 
 

@@ -21,7 +21,7 @@ from tumorscope.data.manifest import Manifest
 from tumorscope.data.sources import codes
 from tumorscope.data.sources.codes import finding
 from tumorscope.data.sources.names import class_order, guess_positive
-from tumorscope.data.sources.scan import Progress, Scanned, read_records, scan_files
+from tumorscope.data.sources.scan import Progress, Scan, Scanned, read_records, scan_files, scan_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +33,14 @@ class LoadOptions:
         label_names: Class name of each number, for data whose labels are numbers.
         progress: Told how many images are done.
         use_index: False reads every file again.
+        scan: What reads image files; array files and generated pictures are read without it.
     """
 
     positive: str | None = None
     label_names: Mapping[int, str] | None = None
     progress: Progress | None = None
     use_index: bool = True
+    scan: Scan = scan_here
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,7 @@ def assemble(
         root=draft.root,
         progress=options.progress,
         use_index=options.use_index,
+        scan=options.scan,
     )
     records: list[ImageRecord] = []
     exclusions = list(draft.exclusions)

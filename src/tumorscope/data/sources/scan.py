@@ -1,4 +1,4 @@
-"""Read, hash and decode every file once, in threads, and remember the answers for the next run.
+"""Read, hash and decode every file once, in threads or elsewhere, and remember the answers for the next run.
 
 In: files. Out: for each, in order, a `Scanned` (hashes, size, mode) or the `ImageFault` that excludes it; its
 thumbnail goes to the folder's `ThumbStore`, so that the search for copies decodes nothing again. The index lies
@@ -48,6 +48,12 @@ class Scanned:
     notes: tuple[str, ...]
 
 
+Described = tuple[Scanned, Pixels] | ImageFault
+"""One file with its (64, 64) uint8 thumbnail, or why it cannot be used."""
+Scan = Callable[[Sequence[Path]], Iterator[Described]]
+"""What reads files: one `Described` each, in their order."""
+
+
 def threaded(function: Callable[[In], Out], items: Iterable[In], *, workers: int = 0) -> Iterator[Out]:
     """`map` in a thread pool: results in order, at most a few items a worker held at a time.
 
@@ -70,8 +76,18 @@ def threaded(function: Callable[[In], Out], items: Iterable[In], *, workers: int
         pool.shutdown(wait=True, cancel_futures=True)
 
 
+def scan_here(files: Sequence[Path]) -> Iterator[Described]:
+    """Read the files in threads of this process."""
+    return threaded(describe_file, files)
+
+
 def scan_files(
-    files: Sequence[Path], *, root: Path, progress: Progress | None = None, use_index: bool = True
+    files: Sequence[Path],
+    *,
+    root: Path,
+    progress: Progress | None = None,
+    use_index: bool = True,
+    scan: Scan = scan_here,
 ) -> list[Scanned | ImageFault]:
     """Hashes, size and mode of every file, or why it cannot be used, in the order of `files`.
 
@@ -80,6 +96,7 @@ def scan_files(
         root: Data folder: the index is kept by its absolute path.
         progress: Told how far it is.
         use_index: False reads every file again; the index is then rewritten.
+        scan: What reads the files that the index does not know.
     """
     known = _known(root) if use_index else {}
     answers: list[Scanned | ImageFault | None] = []
@@ -104,8 +121,12 @@ def scan_files(
         }
         _remember(root, entries)
 
-    for i, answer in zip(todo, threaded(lambda file: _scan(file, store), (files[i] for i in todo)), strict=True):
-        answers[i] = answer
+    for i, found in zip(todo, scan([files[i] for i in todo]) if todo else (), strict=True):
+        if isinstance(found, ImageFault):
+            answers[i] = found
+        else:
+            answers[i], thumb = found
+            store.add(found[0].pixels_sha256, thumb)
         done += 1
         if progress:
             progress(done, len(files))
@@ -149,23 +170,23 @@ def _changed(what: str, root: Path, record: ImageRecord) -> DataError:
     )
 
 
-def _scan(file: Path, store: ThumbStore) -> Scanned | ImageFault:
+def describe_file(file: Path) -> Described:
+    """Hashes, size, mode and thumbnail of one file, or why it cannot be used; safe to call from several threads."""
     try:
         data = read_image_bytes(file)
         image = decode_image(data, name=file.name)
     except ImageFault as fault:
         return ImageFault(fault.reason, fault.detail)  # without the traceback, which holds the bytes
-    pixels = pixels_sha256(image.pixels)
-    store.add(pixels, describe(image.pixels))
-    return Scanned(
+    scanned = Scanned(
         sha256_bytes(data),
-        pixels,
+        pixels_sha256(image.pixels),
         image.width_px,
         image.height_px,
         image.mode,
         image.gray,
         image.notes,
     )
+    return scanned, describe(image.pixels)
 
 
 def _known(root: Path) -> dict[str, tuple[Stamp, Scanned | ImageFault]]:
