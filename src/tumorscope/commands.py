@@ -18,6 +18,7 @@ def rebuild_command(
     seeds: int = 1,
     folds: int | None = None,
     repeats: int = 1,
+    devices: int = 1,
     accept_leaks: bool = False,
 ) -> str:
     """The command line that makes the same run again; the output folder is left for the reader to choose."""
@@ -29,6 +30,7 @@ def rebuild_command(
         ("seeds", seeds, 1),
         ("folds", folds, None),
         ("repeats", repeats, 1),
+        ("devices", devices, 1),
     ):
         if value != usual:
             words += [f"--{name}", str(value)]

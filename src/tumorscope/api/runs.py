@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from tumorscope.data.split import Split
     from tumorscope.evaluation.comparison import Comparison
+    from tumorscope.training.processes import Processes
 
 
 def train(
@@ -34,8 +36,11 @@ def train(
     workers: int | None = None,
     command: str | None = None,
     console: Console | None = None,
+    processes: Processes | None = None,
 ) -> Path:
     """Train a recipe, evaluate it, and write its report.
+
+    In a script that `torchrun` started in several processes, all of them call this and train together.
 
     Args:
         recipe: Shipped name or `.toml` file.
@@ -51,9 +56,10 @@ def train(
         workers: Runs of a series at a time after the first; None as many as have cores of their own.
         command: What the report gives as the command that rebuilds the run; made from the arguments by default.
         console: Where progress goes.
+        processes: Those that train together, already joined; None joins those that `torchrun` started.
 
     Returns:
-        The run folder.
+        The run folder; the first process alone has written it.
 
     Raises:
         UsageError: For a mistake in the recipe, the overrides or the output folder.
@@ -64,35 +70,48 @@ def train(
     from tumorscope.data.split import load_split
     from tumorscope.reporting.render import render_report
     from tumorscope.reporting.summary import render_summary
+    from tumorscope.training.processes import joined
     from tumorscope.training.recipe import load_recipe
     from tumorscope.training.repeat import Repetition, train_repeated
     from tumorscope.training.run import train as train_one
 
-    checked = load_recipe(recipe, overrides)
-    manifest = manifest_of(data)
-    repetition = Repetition(seeds=seeds, folds=folds, repeats=repeats)
-    given: Split | None = None if split is None else load_split(Path(split), manifest)
     folder = Path(out)
-    if command is None:
-        source = str(data.root) if isinstance(data, Manifest) else str(data)
-        command = rebuild_command(
-            recipe, source, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats, accept_leaks=accept_leaks
-        )
-    common: dict[str, Any] = {
-        "command": command,
-        "split": given,
-        "accept_leaks": accept_leaks,
-        "resume": resume,
-        "console": console,
-    }
-    if repetition.single:
-        train_one(checked, manifest, out=folder, **common)
-        render_report(folder)
-        return folder
-    summary = train_repeated(checked, manifest, repetition, out=folder, workers=workers, **common)
-    for child in summary["children"]:
-        render_report(folder / child["name"])
-    render_summary(folder)
+    with joined() if processes is None else nullcontext(processes) as together:
+        checked = load_recipe(recipe, overrides)
+        manifest = data if isinstance(data, Manifest) else together.from_first(lambda: manifest_of(data))
+        repetition = Repetition(seeds=seeds, folds=folds, repeats=repeats)
+        given: Split | None = None
+        if split is not None:
+            given = together.from_first(lambda: load_split(Path(split), manifest))
+        common: dict[str, Any] = {
+            "command": command
+            or rebuild_command(
+                recipe,
+                str(data.root) if isinstance(data, Manifest) else str(data),
+                overrides,
+                split=split,
+                seeds=seeds,
+                folds=folds,
+                repeats=repeats,
+                devices=together.world,
+                accept_leaks=accept_leaks,
+            ),
+            "split": given,
+            "accept_leaks": accept_leaks,
+            "resume": resume,
+            "console": console,
+            "processes": together,
+        }
+        if repetition.single:
+            train_one(checked, manifest, out=folder, **common)
+            if together.first:
+                render_report(folder)
+            return folder
+        summary = train_repeated(checked, manifest, repetition, out=folder, workers=workers, **common)
+        if together.first:
+            for child in summary["children"]:
+                render_report(folder / child["name"])
+            render_summary(folder)
     return folder
 
 

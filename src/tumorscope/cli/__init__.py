@@ -112,6 +112,10 @@ def train(
         int | None,
         typer.Option(help="Runs of a series at a time after the first; as many as have cores by default.", min=1),
     ] = None,
+    devices: Annotated[
+        int | None,
+        typer.Option(help="Processes on this machine that train each run together, with a share of each batch.", min=1),
+    ] = None,
     positive: Annotated[str | None, typer.Option(help="Positive class of a two-class problem.")] = None,
     policy: Annotated[Policy | None, typer.Option(help="How the test part comes about; see `split`.")] = None,
     accept_leaks: Annotated[
@@ -125,7 +129,9 @@ def train(
 ) -> None:
     """Train a recipe, open the test part once, and write the run folder with its report."""
     from tumorscope import api
+    from tumorscope.training.launch import run_processes
     from tumorscope.training.plan_words import plan_overrides
+    from tumorscope.training.processes import joined, launched
     from tumorscope.training.recipe import load_recipe
 
     api.quiet_threads()
@@ -138,27 +144,42 @@ def train(
         overrides.append(f"train.control={control.value}")
     if plan is not None:
         overrides += plan_overrides(plan)
-    load_recipe(recipe, overrides)
-    manifest = load_data(data, positive)
-    command = rebuild_command(
-        recipe, data, overrides, split=split, seeds=seeds, folds=folds, repeats=repeats, accept_leaks=accept_leaks
-    )
-    folder = api.train(
-        recipe,
-        manifest,
-        out=out,
-        overrides=overrides,
-        split=split,
-        seeds=seeds,
-        folds=folds,
-        repeats=repeats,
-        accept_leaks=accept_leaks,
-        resume=resume,
-        workers=workers,
-        command=command,
-        console=stderr(),
-    )
-    _finish(folder, json_)
+    if devices is not None and devices > 1 and not launched():
+        load_recipe(recipe, overrides)
+        run_processes(devices, sys.argv[1:])
+        return
+    with joined(devices) as processes:
+        load_recipe(recipe, overrides)
+        manifest = processes.from_first(lambda: load_data(data, positive))
+        command = rebuild_command(
+            recipe,
+            data,
+            overrides,
+            split=split,
+            seeds=seeds,
+            folds=folds,
+            repeats=repeats,
+            devices=processes.world,
+            accept_leaks=accept_leaks,
+        )
+        folder = api.train(
+            recipe,
+            manifest,
+            out=out,
+            overrides=overrides,
+            split=split,
+            seeds=seeds,
+            folds=folds,
+            repeats=repeats,
+            accept_leaks=accept_leaks,
+            resume=resume,
+            workers=workers,
+            command=command,
+            console=stderr(),
+            processes=processes,
+        )
+        if processes.first:
+            _finish(folder, json_)
 
 
 def _finish(folder: Path, json_: bool) -> None:
@@ -285,7 +306,10 @@ def main() -> None:
         stderr().print(f"[red]error:[/red] {_escape(text)}", highlight=False)
         sys.exit(ResourceError.exit_code)
     except SystemExit as leaving:
-        if leaving.code == INTERRUPTED:
+        from tumorscope.training.processes import launched
+
+        # of several processes, the one that launched them says it
+        if leaving.code == INTERRUPTED and not launched():
             resumed = "--resume goes on from the last finished epoch"
             again = "the same command goes on with what was kept"
             trains = len(sys.argv) > 1 and sys.argv[1] in ("train", "leak-price")

@@ -68,9 +68,8 @@ class AugmentParams:
     shift: Tensor
     erase_box: Tensor
 
-    def one(self, index: int) -> AugmentParams:
-        """The parameters of one image, as a batch of one."""
-        part = slice(index, index + 1)
+    def some(self, part: slice) -> AugmentParams:
+        """The parameters of a part of the images."""
         affine = None if self.affine is None else self.affine[part]
         return AugmentParams(affine, self.gain[part], self.shift[part], self.erase_box[part])
 

@@ -2,7 +2,8 @@
 
 In: a cache and the rows to use. Out: (images, targets, rows) with images (B, C, S, S) float32 normalised. The
 order and the augmentation of an epoch depend on the seed and the epoch number alone, so a resumed run sees what
-an uninterrupted one would have seen.
+an uninterrupted one would have seen. Where several processes train together, each takes its share of every batch:
+what is random is drawn for the whole batch, so that an image looks the same whoever takes it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from torch import Tensor
 from tumorscope.core.types import Targets
 from tumorscope.imaging.augment import AugmentSpec, apply, draw, move
 from tumorscope.imaging.pages import release
+from tumorscope.imaging.share import Share
 
 RESIDENT_BYTES = 512 << 20
 """Sets up to this size are kept whole in memory; larger ones are read from the cache file batch by batch."""
@@ -65,6 +67,7 @@ class Batches(ABC):
         seed: Root of order and augmentation.
         device: Where batches go.
         channels_last: Hand out batches in that memory layout.
+        share: Hand out this share of each batch, which may be empty; the whole by default.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Batches(ABC):
         seed: int = 0,
         device: torch.device | str = "cpu",
         channels_last: bool = False,
+        share: Share | None = None,
     ) -> None:
         self.targets = targets
         self.rows = np.asarray(rows, dtype=np.int64)
@@ -85,6 +89,7 @@ class Batches(ABC):
         self.seed = seed
         self.device = torch.device(device)
         self.channels_last = channels_last
+        self.share = share or Share()
         self.epoch = 0
         self._targets = torch.from_numpy(np.array(targets, dtype=np.int64))
 
@@ -94,10 +99,10 @@ class Batches(ABC):
         return whole + (rest > (1 if self.shuffle and whole else 0))
 
     @abstractmethod
-    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, ...]:
-        """What the network takes for the images at `positions` of `rows`, first; then what else a batch carries.
+    def _inputs(self, positions: NDArray[np.int64], mine: slice, generator: torch.Generator) -> tuple[Tensor, ...]:
+        """What the network takes for `mine` of the images at `positions` of `rows`; then what else a batch carries.
 
-        Random values come from the epoch's generator.
+        Random values come from the epoch's generator, for all of `positions`.
         """
 
     def __iter__(self) -> Iterator[tuple[Tensor, ...]]:
@@ -108,8 +113,9 @@ class Batches(ABC):
         order = torch.randperm(n, generator=generator).numpy() if self.shuffle else np.arange(n)
         for batch in range(len(self)):
             positions = order[batch * self.batch_size : (batch + 1) * self.batch_size]
-            inputs, *more = self._inputs(positions, generator)
-            rows = torch.from_numpy(self.rows[positions])
+            mine = self.share.part(len(positions))
+            inputs, *more = self._inputs(positions, mine, generator)
+            rows = torch.from_numpy(self.rows[positions[mine]])
             yield inputs, self._targets[rows].to(self.device), rows, *more
 
 
@@ -123,7 +129,7 @@ class BatchLoader(Batches):
         augment: Applied to training batches; None for validation and test.
         regions: (N, 1, R, R) uint8 masks, 255 inside a region of interest; moved with the images, and handed out as
             the fourth part of a batch, (B, 1, R, R) float32 in 0..1.
-        order: What `Batches` takes: rows, batch_size, shuffle, seed, device, channels_last.
+        order: What `Batches` takes: rows, batch_size, shuffle, seed, device, channels_last, share.
     """
 
     def __init__(
@@ -155,13 +161,14 @@ class BatchLoader(Batches):
         release(self.images)
         return torch.from_numpy(batch).to(self.device)
 
-    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, ...]:
-        images = to_unit(self._gather(positions))
+    def _inputs(self, positions: NDArray[np.int64], mine: slice, generator: torch.Generator) -> tuple[Tensor, ...]:
+        images = to_unit(self._gather(positions[mine]))
         more = []
         if self.regions is not None:
-            more.append(to_unit(torch.from_numpy(self.regions[self.rows[positions]]).to(self.device)))
-        if self.augment is not None:
-            drawn = draw(self.augment, len(positions), generator)
+            more.append(to_unit(torch.from_numpy(self.regions[self.rows[positions[mine]]]).to(self.device)))
+        drawn = None if self.augment is None else draw(self.augment, len(positions), generator)
+        if drawn is not None and len(images):
+            drawn = drawn.some(mine)
             images = apply(images, drawn)
             more = [move(region, drawn, outside="zeros") for region in more]
         images = self.normalisation.apply(images)

@@ -5,6 +5,7 @@ image is kept in a few views, the first plain and the others augmented, drawn ah
 their number. Activations are bf16 or float32 as the plan computes them, and lie in memory or, where they are many,
 in a nameless file in the cache folder that goes when the process does. Runs one after another in one process, as in a
 sweep, may share them (`sharing`): where the frozen part and the images are equal, it runs once for all of them.
+Processes that train together each compute their share, and each keep all of it.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from tumorscope.imaging.loader import Batches, BatchLoader, resident_bytes
 from tumorscope.imaging.pages import release
 from tumorscope.models.trunk import CutNetwork, trunk_of
 from tumorscope.training.plan import Plan
+from tumorscope.training.processes import ALONE, Processes
 
 MEMORY_BYTES = 1 << 30
 """Activations up to this size stay in memory."""
@@ -95,9 +97,9 @@ class ActivationLoader(Batches):
         self.views = views
         self.mapped = mapped
 
-    def _inputs(self, positions: NDArray[np.int64], generator: torch.Generator) -> tuple[Tensor, ...]:
+    def _inputs(self, positions: NDArray[np.int64], mine: slice, generator: torch.Generator) -> tuple[Tensor, ...]:
         del generator  # nothing is drawn any more
-        batch = self.views[self.epoch % len(self.views)][torch.from_numpy(positions).to(self.views.device)]
+        batch = self.views[self.epoch % len(self.views)][torch.from_numpy(positions[mine]).to(self.views.device)]
         batch = batch.to(self.device)
         if self.mapped is not None:
             release(self.mapped)
@@ -108,7 +110,13 @@ class ActivationLoader(Batches):
 
 
 def keep_activations(
-    cut: CutNetwork, loader: BatchLoader, *, views: int, plan: Plan, progress: Progress | None = None
+    cut: CutNetwork,
+    loader: BatchLoader,
+    *,
+    views: int,
+    plan: Plan,
+    progress: Progress | None = None,
+    processes: Processes = ALONE,
 ) -> ActivationLoader:
     """A loader of activations with the order of `loader`.
 
@@ -118,6 +126,7 @@ def keep_activations(
         views: Number of views of each image.
         plan: Precision and layout of the trunk's steps.
         progress: Called with (images done, images in all).
+        processes: Those that train together; `loader` hands out the share of this one.
 
     Raises:
         ResourceError: If the disk cannot hold the activations.
@@ -134,17 +143,19 @@ def keep_activations(
         plain = loader.in_order(augmented=view > 0)
         plain.epoch = view
         done = 0
-        for images, _, rows in plain:
+        for images, _, _ in plain:
+            size = min(loader.batch_size, n - done)
             with torch.autocast(plan.device, dtype=torch.bfloat16, enabled=plan.precision == "bf16"):
                 found = trunk_of(cut, images)
             if found.ndim == 4:
                 found = found.permute(0, 2, 3, 1)
+            found = processes.put_together(found, size)
             if kept is None:
                 kept, mapped = _room((views, n, *found.shape[1:]), found.dtype, loader.device)
-            kept[view, done : done + len(rows)] = found.to(kept.device)
+            kept[view, done : done + size] = found.to(kept.device)
             if mapped is not None:
                 release(mapped)
-            done += len(rows)
+            done += size
             if progress is not None:
                 progress(view * n + done, views * n)
     if kept is None:
@@ -161,6 +172,7 @@ def keep_activations(
         seed=loader.seed,
         device=loader.device,
         channels_last=plan.memory_format == "channels_last",
+        share=loader.share,
     )
 
 

@@ -92,6 +92,11 @@ class Attention:
             handle.remove()
         self._seen = None
 
+    @staticmethod
+    def counted(regions: Tensor) -> float:
+        """Number of images with a region, which the mean of `term` is over."""
+        return float(_boxed(regions).sum())
+
     def term(self, raw: Tensor, targets: Tensor, regions: Tensor) -> Tensor:
         """Weighted -log of the share inside, mean over images with a region; zero where there is nothing to train.
 
@@ -100,15 +105,18 @@ class Attention:
             targets: (B,) true classes.
             regions: (B, 1, R, R) float32 in 0..1.
         """
-        boxed = regions.flatten(1).amax(dim=1) > 0.5
-        if self._seen is None or not bool(boxed.any()):
+        if self._seen is None:
             return raw.sum() * 0
         activations, self._seen = self._seen, None
         logits = class_logits(raw, classes=self.classes, positive=self.positive)
         # the evidence for a class is what raises it against the mean of the others
         margin = logits - (logits.sum(dim=1, keepdim=True) - logits) / max(self.classes - 1, 1)
         score = margin.gather(1, targets[:, None]).sum()
+        # taken without a region too: a norm on the way may wait for the other processes that train this network
         (gradients,) = torch.autograd.grad(score, activations, retain_graph=True)
+        boxed = _boxed(regions)
+        if not bool(boxed.any()):
+            return raw.sum() * 0
         sides = (1, 2) if self._axis == 3 else (2, 3)
         weights = gradients.float().mean(dim=sides, keepdim=True).detach()
         heat = (weights * activations.float()).sum(dim=self._axis).relu()[boxed]
@@ -118,3 +126,8 @@ class Attention:
         cost = -((share + FLOOR) / (1 + FLOOR)).log()
         # a map of zeros points nowhere: it is neither rewarded nor punished
         return self.weight * torch.where(mass > 1e-6, cost, torch.zeros_like(cost)).mean()
+
+
+def _boxed(regions: Tensor) -> Tensor:
+    """(B,) bool: images whose region holds something."""
+    return regions.flatten(1).amax(dim=1) > 0.5

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,8 +25,10 @@ from rich.console import Console
 from tumorscope.core import errors
 from tumorscope.core.errors import ResourceError, TumorscopeError
 from tumorscope.core.files import read_json, write_json
+from tumorscope.core.waiting import WAITING
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Split
+from tumorscope.training.processes import end_with
 from tumorscope.training.recipe import Recipe
 
 POLL_S = 0.2
@@ -106,7 +107,7 @@ def _start(job: Job, logs: Path) -> subprocess.Popen[bytes]:
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
-            env={**os.environ, "OMP_WAIT_POLICY": "passive"},
+            env={**WAITING, **os.environ},
         )
     assert process.stdin is not None
     # a process that died at once is noticed by its exit code
@@ -136,7 +137,7 @@ def main() -> None:
     # Ctrl-C reaches every process of a terminal: the parent decides
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     job: Job = pickle.load(sys.stdin.buffer)
-    _end_with(os.getppid())
+    end_with(os.getppid())
     from tumorscope.training.run import train
 
     try:
@@ -155,17 +156,6 @@ def main() -> None:
         content: dict[str, Any] = {name: getattr(error, name) for name in ("found", "expected", "where", "fix")}
         write_json(Path(sys.argv[1]), {"kind": type(error).__name__, **content})
         sys.exit(error.exit_code)
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tumorscope.imaging.loader import Batches, BatchLoader
 from tumorscope.models.trunk import cut
 from tumorscope.training.activations import keep_activations
 from tumorscope.training.plan import Plan, compiled
+from tumorscope.training.processes import ALONE, Processes
 from tumorscope.training.recipe import Stage
 
 
@@ -31,7 +32,14 @@ class Feed:
 
 
 def feed_of(
-    network: nn.Module, stage: Stage, train: BatchLoader, val: BatchLoader, *, plan: Plan, console: Console
+    network: nn.Module,
+    stage: Stage,
+    train: BatchLoader,
+    val: BatchLoader,
+    *,
+    plan: Plan,
+    console: Console,
+    processes: Processes = ALONE,
 ) -> Feed:
     """Images through the whole network, or kept activations of its frozen part through the rest."""
     if stage.trainable == "all":
@@ -45,8 +53,8 @@ def feed_of(
         return Feed(train, val, network, f"the frozen part runs every epoch: {found}")
     network.to(plan.device)
     with bar(console, "frozen part") as progress:
-        kept = keep_activations(found, train, views=stage.kept_views, plan=plan, progress=progress)
-        checks = keep_activations(found, val, views=1, plan=plan)
+        kept = keep_activations(found, train, views=stage.kept_views, plan=plan, progress=progress, processes=processes)
+        checks = keep_activations(found, val, views=1, plan=plan, processes=processes)
     size = kept.views.numel() * kept.views.element_size() / 1e6
     views = "1 plain view" if len(kept.views) == 1 else f"1 plain and {len(kept.views) - 1} augmented views"
     return Feed(kept, checks, found.tail, f"the frozen part ran once, on {views} of each image ({size:,.1f} MB kept)")

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, Strategy
 from rich.console import Console
 from torch import Tensor
 
@@ -33,6 +35,7 @@ from tumorscope.training.feed import feed_of
 from tumorscope.training.losses import Loss
 from tumorscope.training.module import StageModule
 from tumorscope.training.plan import Plan, prepare
+from tumorscope.training.processes import ALONE, Processes
 from tumorscope.training.progress import RichProgress
 from tumorscope.training.recipe import EarlyStop, Recipe
 
@@ -81,8 +84,16 @@ class _Keeper(L.Callback):
     """After each epoch: note the row, keep the best weights, store the checkpoint if due, stop early."""
 
     def __init__(
-        self, state: FitState, folder: Path, *, monitor: str, early: EarlyStop | None, stage_name: str
+        self,
+        state: FitState,
+        folder: Path,
+        *,
+        monitor: str,
+        early: EarlyStop | None,
+        stage_name: str,
+        writes: bool = True,
     ) -> None:
+        self.writes = writes
         self.state = state
         self.folder = folder
         self.monitor = monitor
@@ -116,6 +127,8 @@ class _Keeper(L.Callback):
             if state.waited >= self.early.patience:
                 state.stopped.append(self.stage_name)
                 trainer.should_stop = True
+        if not self.writes:
+            return
         last = trainer.should_stop or trainer.current_epoch + 1 >= (trainer.max_epochs or 0)
         if last or self._due():
             begun = time.perf_counter()
@@ -157,6 +170,7 @@ def fit(
     split_sha256: str,
     console: Console,
     resume: bool = False,
+    processes: Processes = ALONE,
 ) -> FitResult:
     """Train all stages; the network ends with the best weights over all of them.
 
@@ -173,13 +187,19 @@ def fit(
         split_sha256: Hash of the split, checked on resumption.
         console: Where progress goes.
         resume: Go on from `checkpoint.pt` if there is one.
+        processes: Those that train together, each with its share of both loaders; the first one alone looks into
+            `folder`.
     """
     network = built.module
     state = FitState(recipe_sha256=recipe.sha256, split_sha256=split_sha256, plan=asdict(plan))
-    stored: dict[str, Any] | None = None
     path = folder / "checkpoint.pt"
-    if resume and path.is_file():
-        stored = load_checkpoint(path, recipe_sha256=recipe.sha256, split_sha256=split_sha256)
+
+    def checkpoint() -> dict[str, Any] | None:
+        there = resume and path.is_file()
+        return load_checkpoint(path, recipe_sha256=recipe.sha256, split_sha256=split_sha256) if there else None
+
+    stored = processes.from_first(checkpoint)
+    if stored is not None:
         state = FitState(**stored["state"])
         network.load_state_dict(stored["network"])
     resumed = stored is not None
@@ -196,8 +216,12 @@ def fit(
             continue
         apply_freeze(built, stage.trainable)
         prepare(network, plan.memory_format)
+        if not processes.alone:
+            from tumorscope.training.norms import synchronise
+
+            synchronise(network)
         train.channels_last = val.channels_last = plan.memory_format == "channels_last"
-        feed = feed_of(network, stage, train, val, plan=plan, console=console)
+        feed = feed_of(network, stage, train, val, plan=plan, console=console, processes=processes)
         state.frozen[name] = feed.frozen
         if feed.frozen:
             console.print(f"stage {name}: {feed.frozen}", highlight=False, markup=False)
@@ -217,12 +241,20 @@ def fit(
             seed=recipe.train.seed + 1000 * position,
             first_epoch=state.epoch,
             attention=attention,
+            processes=processes,
         )
         if stored is not None:
             module.optimizer.load_state_dict(stored["optimizer"])
             if module.scheduler is not None:
                 module.scheduler.load_state_dict(stored["scheduler"])
-        keeper = _Keeper(state, folder, monitor=recipe.train.monitor, early=recipe.train.early_stop, stage_name=name)
+        keeper = _Keeper(
+            state,
+            folder,
+            monitor=recipe.train.monitor,
+            early=recipe.train.early_stop,
+            stage_name=name,
+            writes=processes.first,
+        )
         keeper.best = best
         progress = RichProgress(
             console, stage=name, epochs=stage.epochs, first_epoch=state.epoch, monitor=recipe.train.monitor
@@ -235,6 +267,7 @@ def fit(
             plan=plan,
             callbacks=[_Epochs(feed.train, position), keeper, progress, _EpochEnd(keeper, progress)],
             clip_norm=recipe.train.clip_norm,
+            processes=processes,
         )
         best = keeper.best
         if attention is not None:
@@ -247,7 +280,8 @@ def fit(
             fix="monitor val_loss, lower the learning rate, or check that validation has every class",
         )
     network.load_state_dict(best)
-    write_text(folder / "metrics.csv", metrics_csv(state.rows))
+    if processes.first:
+        write_text(folder / "metrics.csv", metrics_csv(state.rows))
     return FitResult(
         rows=state.rows,
         stages=_stage_summary(recipe, state),
@@ -280,6 +314,7 @@ def _run_stage(
     plan: Plan,
     callbacks: list[L.Callback],
     clip_norm: float | None,
+    processes: Processes,
 ) -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     with warnings.catch_warnings():
@@ -289,7 +324,10 @@ def _run_stage(
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         trainer = L.Trainer(
             accelerator=plan.device,
-            devices=1,
+            devices=processes.local_world,
+            num_nodes=processes.world // processes.local_world,
+            strategy=_strategy(processes),
+            use_distributed_sampler=False,  # the loaders hand out shares
             max_epochs=epochs,
             precision="bf16-mixed" if plan.precision == "bf16" else "32-true",
             logger=False,
@@ -308,6 +346,14 @@ def _run_stage(
                 raise
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt from None
+
+
+def _strategy(processes: Processes) -> Strategy | str:
+    """The usual one for one process; for several, gradients are averaged in the group that they have joined."""
+    if processes.alone:
+        return "auto"
+    # every process computes the same running statistics, so none has to be sent
+    return DDPStrategy(cluster_environment=TorchElasticEnvironment(), broadcast_buffers=False)
 
 
 def _stage_summary(recipe: Recipe, state: FitState) -> list[dict[str, Any]]:

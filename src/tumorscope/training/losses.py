@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -13,7 +14,23 @@ from tumorscope.core.errors import UsageError
 from tumorscope.core.types import Targets
 from tumorscope.training.recipe import TrainPart
 
-Loss = Callable[[Tensor, Tensor], Tensor]
+
+@dataclass(frozen=True)
+class Loss:
+    """A mean over images, and what each image counts in it.
+
+    Attributes:
+        mean: From (B, outputs) logits and (B,) int64 targets to a scalar.
+        weight: From (B,) targets to what the mean divides by: their number, or the sum of their class weights. With it
+            the means of several parts can be joined to the mean of all.
+    """
+
+    mean: Callable[[Tensor, Tensor], Tensor]
+    weight: Callable[[Tensor], float]
+
+    def __call__(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The mean."""
+        return self.mean(logits, targets)
 
 
 def make_loss(part: TrainPart, *, train_targets: Targets, classes: int, positive: int | None) -> Loss:
@@ -47,7 +64,7 @@ def make_loss(part: TrainPart, *, train_targets: Targets, classes: int, positive
             scale = torch.tensor(factor, dtype=logits.dtype, device=logits.device)
             return functional.binary_cross_entropy_with_logits(logits[:, 0], truth, pos_weight=scale)
 
-        return bce
+        return Loss(bce, len)
     weights: Tensor | None = None
     if part.class_weights == "balanced":
         counts = np.bincount(train_targets, minlength=classes)
@@ -57,7 +74,10 @@ def make_loss(part: TrainPart, *, train_targets: Targets, classes: int, positive
         scale = None if weights is None else weights.to(logits.device)
         return functional.cross_entropy(logits, targets, weight=scale, label_smoothing=part.label_smoothing)
 
-    return cross_entropy
+    def counted(targets: Tensor) -> float:
+        return float(len(targets)) if weights is None else float(weights[targets.cpu()].sum())
+
+    return Loss(cross_entropy, counted)
 
 
 def automatic_pos_weight(train_targets: Targets, positive: int) -> float:

@@ -18,6 +18,7 @@ from tumorscope.models.freeze import set_training_mode
 from tumorscope.models.outputs import class_logits
 from tumorscope.training.attend import Attention
 from tumorscope.training.losses import Loss
+from tumorscope.training.processes import ALONE, Processes
 from tumorscope.training.recipe import Stage
 
 Batch = tuple[Tensor, ...]
@@ -102,6 +103,7 @@ class StageModule(L.LightningModule):
         seed: Root of dropout; every epoch starts from its own value, so that a resumed run draws the same.
         first_epoch: Epochs of this stage done before.
         attention: Adds to the training loss what lies outside the regions that batches carry.
+        processes: Those that train together; each sees its share of every batch.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class StageModule(L.LightningModule):
         seed: int,
         first_epoch: int = 0,
         attention: Attention | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         super().__init__()
         self.network = network
@@ -128,9 +131,11 @@ class StageModule(L.LightningModule):
         self.seed = seed
         self.first_epoch = first_epoch
         self.attention = attention
+        self.processes = processes
         self.optimizer = make_optimizer(stage, [p for p in network.parameters() if p.requires_grad])
         self.scheduler = make_scheduler(stage, self.optimizer, steps_per_epoch)
         self.row: dict[str, float] = {}
+        self.value = math.nan
         self._sums = {"loss": 0.0, "right": 0.0, "n": 0.0}
         self._collected: list[tuple[Tensor, Tensor]] = []
 
@@ -139,43 +144,75 @@ class StageModule(L.LightningModule):
         """Number of the running epoch within the stage, from 0, resumption counted in."""
         return self.first_epoch + self.current_epoch
 
+    @property
+    def seen(self) -> int:
+        """Training images of the running epoch so far, in all processes."""
+        return int(self._sums["n"])
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The optimizer; the schedule is stepped here and not by the trainer, so that it resumes exactly."""
         return self.optimizer
 
     def on_train_epoch_start(self) -> None:
         """Seed dropout for this epoch and start new sums."""
-        state = np.random.SeedSequence([self.seed, 0xD0, self.stage_epoch]).generate_state(1, np.uint64)
+        root = [self.seed, 0xD0, self.stage_epoch]
+        if not self.processes.alone:
+            root.append(self.processes.rank)  # or every share of a batch would lose the same units
+        state = np.random.SeedSequence(root).generate_state(1, np.uint64)
         torch.manual_seed(int(state[0] >> 1))
         set_training_mode(self.network)
         self._sums = dict.fromkeys(self._sums, 0.0)
         self.row = {"lr": float(self.optimizer.param_groups[0]["lr"])}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Loss of one batch.
+        """Loss of one batch; of several processes, what makes the mean of their gradients that of the whole batch.
 
         Raises:
             DataError: If the loss is NaN or infinite; nothing can be learned from then on.
         """
         images, targets, _, *regions = batch
         logits = self.answer(images).float()
-        loss = self.loss(logits, targets)
-        if self.attention is not None and regions:
-            loss = loss + self.attention.term(logits, targets, regions[0])
-        value = float(loss.detach())
-        if not math.isfinite(value):
+        with torch.no_grad():
+            chosen = class_logits(logits.detach(), classes=self.classes, positive=self.positive).argmax(dim=1)
+            right = float((chosen == targets).sum())
+        if self.processes.alone:
+            n = float(len(targets))
+            loss = self.loss(logits, targets)
+            if self.attention is not None and regions:
+                loss = loss + self.attention.term(logits, targets, regions[0])
+            self.value = float(loss.detach())
+        else:
+            loss, (right, n) = self._over_all(logits, targets, regions, counts=(right, len(targets)))
+        if not math.isfinite(self.value):
             raise DataError(
-                f"the training loss became {value} in epoch {self.stage_epoch + 1}, batch {batch_idx + 1}",
+                f"the training loss became {self.value} in epoch {self.stage_epoch + 1}, batch {batch_idx + 1}",
                 expected="a finite loss",
                 where="[stage] lr, [train] precision",
                 fix="lower the learning rate, or set train.precision=fp32 and train.clip_norm=1.0",
             )
-        with torch.no_grad():
-            chosen = class_logits(logits.detach(), classes=self.classes, positive=self.positive).argmax(dim=1)
-            self._sums["right"] += float((chosen == targets).sum())
-        self._sums["loss"] += value * len(targets)
-        self._sums["n"] += len(targets)
+        self._sums["right"] += right
+        self._sums["loss"] += self.value * n
+        self._sums["n"] += n
         return loss
+
+    def _over_all(
+        self, logits: Tensor, targets: Tensor, regions: list[Tensor], *, counts: tuple[float, float]
+    ) -> tuple[Tensor, list[float]]:
+        """The part of the loss that this share is, times the number of processes, and `counts` summed over all.
+
+        The processes divide by what counts in the whole batch, not each by its own: shares may differ in size, in
+        class weights and in boxes, and one may be empty.
+        """
+        nothing = logits.sum() * 0
+        terms = [(self.loss(logits, targets) if len(targets) else nothing, self.loss.weight(targets))]
+        if self.attention is not None and regions:
+            terms.append((self.attention.term(logits, targets, regions[0]), self.attention.counted(regions[0])))
+        sums = [mean * weight for mean, weight in terms]
+        found = self.processes.total([*(float(s.detach()) for s in sums), *(weight for _, weight in terms), *counts])
+        whole, weights, counts_of_all = found[: len(sums)], found[len(sums) : -2], found[-2:]
+        self.value = sum(s / max(w, 1e-12) for s, w in zip(whole, weights, strict=True))
+        loss = sum((s * (self.processes.world / max(w, 1e-12)) for s, w in zip(sums, weights, strict=True)), nothing)
+        return loss, counts_of_all
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Step a schedule that moves every batch."""
@@ -193,6 +230,8 @@ class StageModule(L.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Validation figures over all images at once; averaging over batches would weigh the last one wrong."""
+        if not self.processes.alone:
+            self._collected = self._of_all(self._collected)
         raw = torch.cat([logits for logits, _ in self._collected])
         targets = torch.cat([t for _, t in self._collected])
         self._collected = []
@@ -200,11 +239,18 @@ class StageModule(L.LightningModule):
         self.row["val_loss"] = float(self.loss(raw, targets))
         self.row.update(validation_metrics(logits, targets, positive=self.positive))
 
+    def _of_all(self, collected: list[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+        """What all processes collected, in the order in which one would have: batch by batch, share by share."""
+        parts = self.processes.gathered(collected)
+        return [share for batch in zip(*parts, strict=True) for share in batch]
+
     def on_train_epoch_end(self) -> None:
         """Close the epoch's row and step a schedule that moves every epoch."""
         n = max(self._sums["n"], 1.0)
         self.row["train_loss"] = self._sums["loss"] / n
         self.row["train_accuracy"] = self._sums["right"] / n
+        # one set of figures decides for all: a last digit must not part the processes
+        self.row = self.processes.from_first(lambda: self.row)
         if isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau):
             self.scheduler.step(self.row["val_loss"])
         elif self.scheduler is not None and not isinstance(self.scheduler, lr_scheduler.OneCycleLR):

@@ -9,6 +9,8 @@ import lightning as L
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tumorscope.training.module import StageModule
+
 
 class RichProgress(L.Callback):
     """A bar a stage on a terminal; one line an epoch where output is a file."""
@@ -50,15 +52,15 @@ class RichProgress(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Move the bar one batch."""
-        self._images += len(batch[1])
-        loss = float(outputs["loss"]) if isinstance(outputs, dict) else float(outputs)
+        assert isinstance(pl_module, StageModule)
+        self._images = pl_module.seen
         rate = self._images / max(time.perf_counter() - self._start, 1e-9)
         epoch = self.first_epoch + trainer.current_epoch + 1
         self._bar.update(
             self._task,
             advance=1,
             description=f"{self.stage} epoch {epoch}/{self.epochs}",
-            figures=f"loss {loss:.3f}  {self._validation}{rate:.0f} images/s",
+            figures=f"loss {pl_module.value:.3f}  {self._validation}{rate:.0f} images/s",
         )
 
     def close_epoch(self, epoch: int, row: dict[str, float]) -> None:

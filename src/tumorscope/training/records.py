@@ -52,6 +52,7 @@ def write_records(
     *,
     temperature: float,
     stamps: Sequence[str],
+    processes: int,
 ) -> None:
     """`data.json`, `run.json` and `timing.json`; times stand apart, so that equal runs give equal records."""
     write_json(
@@ -109,6 +110,7 @@ def write_records(
             },
             "stages": result.stages,
             "plan": plan,
+            "processes": processes,
             "machine": provenance["machine"],
             "versions": provenance["versions"],
             "hashes": provenance["hashes"],

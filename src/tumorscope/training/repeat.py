@@ -1,8 +1,9 @@
 """The same recipe many times: several seeds on one split, or repeated grouped K-fold cross-validation.
 
 In: a recipe and data. Out: one run folder a child, and `summary.json` with means, spread and intervals. The first child
-runs alone and measures how steps are computed; the others run side by side where that leaves cores free. Finished
-children are kept when the command is run again with `resume`, so that a killed series goes on where it stopped.
+runs alone and measures how steps are computed; the others run side by side where that leaves cores free, or one after
+another where several processes train each of them together. Finished children are kept when the command is run again
+with `resume`, so that a killed series goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tumorscope.evaluation.predictions import Predictions, read_csv
 from tumorscope.evaluation.repeated import Aggregate, aggregate_repeats, aggregate_seeds, pool_folds
 from tumorscope.training.children import Job, side_by_side, train_side_by_side
 from tumorscope.training.parts import draw_split, overlaps
+from tumorscope.training.processes import ALONE, Processes
 from tumorscope.training.recipe import Recipe
 from tumorscope.training.resolve import as_planned, resolve
 from tumorscope.training.run import check_out, find_copies, train
@@ -107,6 +109,7 @@ def train_repeated(
     console: Console | None = None,
     stamps: Sequence[str] = (),
     workers: int | None = None,
+    processes: Processes = ALONE,
 ) -> dict[str, Any]:
     """Train every child and write `summary.json`.
 
@@ -123,17 +126,34 @@ def train_repeated(
         stamps: Sentences for every child's report.
         workers: Children at a time after the first; None as many as have cores of their own, one where they are
             short. The result is the same.
+        processes: Those that train each child together; all call this with the same arguments.
 
     Returns:
-        The content of `summary.json`.
+        The content of `summary.json`; empty in all processes but the first.
 
     Raises:
-        UsageError: If `out` is not empty and `resume` is off.
+        UsageError: If `out` is not empty and `resume` is off, or children are to go side by side in many processes.
     """
-    console = console or Console(stderr=True)
-    check_out(out, resume=resume)
-    copies = find_copies(manifest, console)
-    children = _children(resolve(recipe, manifest), manifest, copies, repetition, split)
+    console = processes.console(console or Console(stderr=True))
+    if workers is not None and not processes.alone:
+        raise UsageError(
+            f"--workers in {processes.world} processes that train together",
+            expected="one of them: runs side by side, or every run by all processes",
+            where="--workers",
+            fix="leave --workers out, or train in one process",
+        )
+    if processes.first:
+        check_out(out, resume=resume)
+    copies = find_copies(manifest, console) if processes.first else None
+
+    def begin() -> tuple[list[_Child], list[bool]]:
+        """The children, and which of them were begun before."""
+        assert copies is not None
+        found = _children(resolve(recipe, manifest), manifest, copies, repetition, split)
+        folders = [out / child.name for child in found]
+        return found, [resume and folder.is_dir() and any(folder.iterdir()) for folder in folders]
+
+    children, begun = processes.from_first(begin)
     jobs = [
         Job(
             recipe=child.recipe,
@@ -142,12 +162,14 @@ def train_repeated(
             out=out / child.name,
             command=command,
             accept_leaks=accept_leaks,
-            resume=resume and (out / child.name).is_dir() and any((out / child.name).iterdir()),
+            resume=before,
             stamps=tuple(stamps),
         )
-        for child in children
+        for child, before in zip(children, begun, strict=True)
     ]
-    _train_all(jobs, workers=workers, console=console)
+    _train_all(jobs, workers=workers, console=console, processes=processes)
+    if copies is None:
+        return {}
     summary = summarise(recipe, [(c.name, c.repeat) for c in children], out, folds=repetition.folds)
     if repetition.folds is None:
         summary["subsets"] = _subsets(manifest, children, copies, out)
@@ -156,7 +178,7 @@ def train_repeated(
     return summary
 
 
-def _train_all(jobs: Sequence[Job], *, workers: int | None, console: Console) -> None:
+def _train_all(jobs: Sequence[Job], *, workers: int | None, console: Console, processes: Processes) -> None:
     """The first job alone, as it measures the plan; the others by that plan, side by side where cores are free."""
     first, *others = jobs
 
@@ -172,11 +194,15 @@ def _train_all(jobs: Sequence[Job], *, workers: int | None, console: Console) ->
             resume=job.resume,
             console=console,
             stamps=job.stamps,
+            processes=processes,
         )
 
     alone(first, 1)
-    others = [replace(job, recipe=as_planned(job.recipe, first.out)) for job in others]
-    together = side_by_side(first.out, len(others)) if workers is None else workers
+    recipes = processes.from_first(lambda: [as_planned(job.recipe, first.out) for job in others])
+    others = [replace(job, recipe=recipe) for job, recipe in zip(others, recipes, strict=True)]
+    together = workers
+    if together is None:
+        together = side_by_side(first.out, len(others)) if processes.alone else 1
     if min(together, len(others)) > 1:
         console.print(f"\n{len(others)} more, {together} at a time", highlight=False)
         train_side_by_side(others, workers=together, console=console)

@@ -1,55 +1,41 @@
 """One training run: recipe and data in, a run folder with everything a reader and an engineer need out.
 
-Steps: resolve "auto", split, decode once, build, fit, fit the temperature on validation, write the bundle, open the
-test part once, write predictions and evaluation. The report is rendered one floor up, from the folder alone.
+Steps: resolve "auto", split, decode once, build, fit; what follows is in `finishing`. The report is rendered one floor
+up, from the folder alone. Where several processes train together, all go this way side by side.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from rich.console import Console
 
-from tumorscope.bundle.bundle import Card, save_bundle
-from tumorscope.bundle.network import run_network
 from tumorscope.core.errors import IntegrityError, UsageError
-from tumorscope.core.files import read_json, write_json, write_text
-from tumorscope.core.machine import machine, versions
+from tumorscope.core.files import read_json, write_text
 from tumorscope.core.memory import memory_explained
 from tumorscope.data.copies.survey import Survey, survey
-from tumorscope.data.image_list import write_images
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import Split
-from tumorscope.evaluation.calibration import apply_temperature, fit_temperature
-from tumorscope.evaluation.conformal import fit_conformal
-from tumorscope.evaluation.operating import choose_operating_point
 from tumorscope.imaging.augment import AugmentSpec
 from tumorscope.imaging.cache import PixelCache, open_cache
 from tumorscope.imaging.loader import BatchLoader
 from tumorscope.models.freeze import apply_freeze, trainable_names
 from tumorscope.models.registry import BuiltModel, build_model
-from tumorscope.training.assess import assess, open_ledger, predictions_table
 from tumorscope.training.attend import check_boxes, region_masks
-from tumorscope.training.audited import audit_run
 from tumorscope.training.checkpoint import begun_plan, load_checkpoint
-from tumorscope.training.control import PERMUTED, control_result, taught_targets
+from tumorscope.training.control import PERMUTED, taught_targets
+from tumorscope.training.finishing import Trained, finish
 from tumorscope.training.fit import fit
-from tumorscope.training.gating import input_gate
 from tumorscope.training.losses import Loss, make_loss, outputs_needed
-from tumorscope.training.parts import draw_split, gate, overlaps
+from tumorscope.training.parts import draw_split, gate
 from tumorscope.training.plan import Plan, choose_plan, threads_set
-from tumorscope.training.plan_words import spelled
+from tumorscope.training.processes import ALONE, Processes
 from tumorscope.training.recipe import Recipe, to_toml
-from tumorscope.training.records import code_sha256, write_records
 from tumorscope.training.resolve import preprocessing_of, resolve, wishes_of, with_plan
-
-PROBE_IMAGES = 4
 
 
 @dataclass(frozen=True)
@@ -88,7 +74,14 @@ def find_copies(manifest: Manifest, console: Console) -> Survey:
 
 
 def _plan(
-    recipe: Recipe, built: BuiltModel, loader: BatchLoader, loss: Loss, architecture: dict[str, Any], device: str
+    recipe: Recipe,
+    built: BuiltModel,
+    loader: BatchLoader,
+    loss: Loss,
+    architecture: dict[str, Any],
+    device: str,
+    *,
+    alone: bool,
 ) -> Plan:
     """One plan for the whole run, measured with the stage that trains most."""
     heaviest = max((stage.trainable for stage in recipe.stage.values()), key=lambda t: len(trainable_names(built, t)))
@@ -98,6 +91,8 @@ def _plan(
     wishes = wishes_of(recipe)
     if recipe.train.attend != "none":
         wishes = replace(wishes, compile=False)  # a compiled network does not show its layers
+    elif not alone and wishes.compile == "auto":
+        wishes = replace(wishes, compile=False)  # norms that wait for other processes are not compiled
     return choose_plan(
         built.module,
         images.contiguous(),
@@ -148,6 +143,17 @@ def check_out(out: Path, *, resume: bool) -> None:
         )
 
 
+def _check_compiled(wanted: bool, processes: Processes) -> None:
+    """Refuse a compiled network in several processes: its norms wait for the others, which is not compiled."""
+    if wanted and not processes.alone:
+        raise UsageError(
+            f"a compiled network in {processes.world} processes",
+            expected="one process, or a network that is not compiled",
+            where="[train] compile",
+            fix="leave train.compile out, or --plan plain",
+        )
+
+
 def _same_run(out: Path, expected: dict[str, str]) -> None:
     """Refuse to take a finished run for another one."""
     found = read_json(out / "run.json")["hashes"]
@@ -161,25 +167,6 @@ def _same_run(out: Path, expected: dict[str, str]) -> None:
             )
 
 
-def _about(manifest: Manifest, split: Split, copies: Survey, test: NDArray[np.int64]) -> dict[str, Any]:
-    """The data and how it was divided, for the model card; no path of this machine."""
-    return {
-        **asdict(manifest.info),
-        "counts": split.counts(manifest),
-        "policy": split.policy,
-        "note": split.note,
-        "test_images_sharing": {o.name: int(o.concerned.sum()) for o in overlaps(manifest, split, copies, test)},
-    }
-
-
-def _headline(evaluation: dict[str, Any]) -> dict[str, Any]:
-    """Figures for the model card."""
-    figures = {"n": evaluation["n"], "test": evaluation["metrics"]}
-    if clean := evaluation["subsets"].get("no copy in training"):
-        figures["without_copies"] = {"n": clean["n"], "test": clean["metrics"]}
-    return figures
-
-
 def train(
     recipe: Recipe,
     manifest: Manifest,
@@ -191,6 +178,7 @@ def train(
     resume: bool = False,
     console: Console | None = None,
     stamps: Sequence[str] = (),
+    processes: Processes = ALONE,
 ) -> Run:
     """Train, evaluate once, and leave a run folder (without the HTML report).
 
@@ -204,30 +192,46 @@ def train(
         resume: Go on with a stopped run; a finished one is left as it is.
         console: Where progress goes; standard error by default.
         stamps: Sentences to be shown prominently on the report.
+        processes: Those that train together; all call this with the same arguments, and the first alone writes.
+
+    Returns:
+        The run; its evaluation is empty in all processes but the first.
 
     Raises:
-        UsageError: If `out` is not empty, or the recipe does not fit the data.
+        UsageError: If `out` is not empty, the recipe does not fit the data, or several processes are to compile.
         DataError: If classes differ, a part would be empty, or copies cross the split.
         IntegrityError: If a checkpoint or split belongs to other data.
     """
-    console = console or Console(stderr=True)
-    check_out(out, resume=resume)
+    console = processes.console(console or Console(stderr=True))
+    if processes.first:
+        check_out(out, resume=resume)
     recipe = resolve(recipe, manifest)
+    _check_compiled(recipe.train.compile is True, processes)
     seed = recipe.train.seed
-    copies = find_copies(manifest, console)
-    split = split or draw_split(recipe, manifest, copies)
-    stamps = [*stamps, *gate(manifest, split, copies, accept=accept_leaks)]
-    if recipe.train.control == "permuted-labels":
-        stamps.append(PERMUTED)
-    if resume and (out / "run.json").is_file():
-        _same_run(out, {"recipe": recipe.sha256, "split": split.sha256, "data": manifest.sha256})
+    copies = find_copies(manifest, console) if processes.first else None
+
+    def begin() -> tuple[Split, list[str], bool]:
+        """The parts, what the report is stamped with, and whether the run is finished already."""
+        assert copies is not None
+        chosen = split or draw_split(recipe, manifest, copies)
+        marks = [*stamps, *gate(manifest, chosen, copies, accept=accept_leaks)]
+        if recipe.train.control == "permuted-labels":
+            marks.append(PERMUTED)
+        done = resume and (out / "run.json").is_file()
+        if done:
+            _same_run(out, {"recipe": recipe.sha256, "split": chosen.sha256, "data": manifest.sha256})
+        elif resume and (out / "checkpoint.pt").is_file():
+            load_checkpoint(out / "checkpoint.pt", recipe_sha256=recipe.sha256, split_sha256=chosen.sha256)
+        return chosen, marks, done
+
+    split, stamps, finished = processes.from_first(begin)
+    if finished:
         console.print(f"{out}: finished before; nothing is trained again", highlight=False, markup=False)
-        return Run(out, read_json(out / "evaluation.json"))
-    if resume and (out / "checkpoint.pt").is_file():
-        load_checkpoint(out / "checkpoint.pt", recipe_sha256=recipe.sha256, split_sha256=split.sha256)
-    out.mkdir(parents=True, exist_ok=True)
-    split.save(out / "split.json")
-    cache = decode(recipe, manifest, console)
+        return Run(out, read_json(out / "evaluation.json") if processes.first else {})
+    if processes.first:
+        out.mkdir(parents=True, exist_ok=True)
+        split.save(out / "split.json")
+    cache = processes.in_turn(lambda: decode(recipe, manifest, console))
     built, architecture = _build(recipe, len(manifest.classes))
     positive = None if recipe.data.positive is None else manifest.classes.index(recipe.data.positive)
     manifest = replace(manifest, positive=recipe.data.positive)
@@ -245,6 +249,7 @@ def train(
         "normalisation": built.normalisation,
         "seed": seed,
         "device": device,
+        "share": processes.share,
     }
     augment = recipe.augment.model_dump()
     augment["scale"] = tuple(augment["scale"])
@@ -272,11 +277,18 @@ def train(
         highlight=False,
         markup=False,
     )
-    plan = begun_plan(out) if resume else None
-    plan = plan or _plan(recipe, built, train_loader, loss, architecture, device)
-    console.print(f"plan: {plan.line()}  ({plan.reason})", highlight=False, markup=False)
-    decided = with_plan(recipe, plan, taught[rows["train"]], positive)
-    write_text(out / "recipe.resolved.toml", to_toml(decided))
+    plan = processes.from_first(
+        lambda: (
+            (begun_plan(out) if resume else None)
+            or _plan(recipe, built, train_loader, loss, architecture, device, alone=processes.alone)
+        )
+    )
+    _check_compiled(plan.compile, processes)
+    together = "" if processes.alone else f", {processes.world} processes with a share of each batch"
+    console.print(f"plan: {plan.line()}{together}  ({plan.reason})", highlight=False, markup=False)
+    if processes.first:
+        decided = with_plan(recipe, plan, taught[rows["train"]], positive)
+        write_text(out / "recipe.resolved.toml", to_toml(decided))
     fits = memory_explained(
         f"a training batch of {recipe.train.batch_size} images of {recipe.image.size_px} px",
         fix=f"lower train.batch_size or image.size_px, or free memory; --resume goes on from the last epoch of {out}",
@@ -295,98 +307,24 @@ def train(
             split_sha256=split.sha256,
             console=console,
             resume=resume,
+            processes=processes,
         )
     built.module.to("cpu")
-
-    def logits_of(part: str) -> NDArray[np.float64]:
-        return run_network(
-            built.module,
-            cache.images,
-            rows=rows[part],
-            normalisation=built.normalisation,
-            classes=len(manifest.classes),
-            positive=positive,
-        )
-
-    val_logits = logits_of("val")
-    temperature = fit_temperature(val_logits, taught[rows["val"]])
-    hashes = {
-        "data": manifest.sha256,
-        "split": split.sha256,
-        "recipe": recipe.sha256,
-        "code": code_sha256(),
-    }
-    validation = predictions_table(
-        manifest, split, part="val", rows=rows["val"], probs=apply_temperature(val_logits, temperature)
-    )
-    validation.write_csv(out / "predictions-val.csv")
-    point = None if manifest.positive is None else choose_operating_point(validation)
-    sets = fit_conformal(validation.probs, validation.targets, classes=manifest.classes)
-    card = Card(
-        recipe=recipe.name,
-        title=recipe.title,
-        architecture=architecture,
-        preprocessing=cache.preprocessing,
-        normalisation=built.normalisation,
-        classes=manifest.classes,
-        positive=manifest.positive,
-        temperature=temperature,
-        threshold=None if point is None else point.threshold,
-        licence=built.licence,
-        metrics={},
-        hashes=dict(hashes),
-        versions=versions(),
-        prediction_sets=sets.to_json(),
-        about=_about(manifest, split, copies, rows["test"]),
-    )
-    probe = np.array(cache.images[rows["val"][:PROBE_IMAGES]])
-    doorkeeper = input_gate(manifest, split, cache)
-    hashes["bundle"] = save_bundle(out / "bundle", built, card, probe, gate=doorkeeper)
-    if not wishes_of(recipe).settled:
-        # the plan was measured: the command that rebuilds the run names it
-        command += f" --plan {spelled(*astuple(plan.way))}"
-    provenance = {
-        "command": command,
-        "recipe": recipe.name,
-        "seed": seed,
-        "hashes": hashes,
-        "versions": versions(),
-        "machine": machine(),
-    }
-    open_ledger(out, purpose="train", part="test", n=len(rows["test"]), data_sha256=manifest.sha256)
-    evaluation = assess(
+    trained = Trained(
+        recipe,
         manifest,
         split,
-        copies,
-        predictions=predictions_table(
-            manifest,
-            split,
-            part="test",
-            rows=rows["test"],
-            probs=apply_temperature(logits_of("test"), temperature),
-        ),
-        rows=rows,
-        histograms=cache.histograms(),
-        operating_point=point,
-        sets=sets,
-        temperature=temperature,
-        provenance=provenance,
-        out=out,
-    )
-    save_bundle(
-        out / "bundle",
         built,
-        replace(card, metrics=_headline(evaluation)),
-        probe,
-        gate=doorkeeper,
+        architecture,
+        cache=cache,
+        rows=rows,
+        taught=taught,
+        result=result,
+        processes=processes,
     )
-    write_images(out / "images.csv", manifest, split)
-    audited = audit_run(manifest, split, copies, command=command)
-    if recipe.train.control != "none":
-        audited["findings"].insert(0, control_result(evaluation).to_json())
-    write_json(out / "audit.json", audited)
-    write_records(
-        out, recipe, manifest, split, copies, built, result, provenance, temperature=temperature, stamps=stamps
-    )
-    (out / "checkpoint.pt").unlink(missing_ok=True)
-    return Run(out, evaluation)
+    if copies is None:
+        # the first process asks for these answers, each gives its share
+        for part in ("val", "test"):
+            trained.logits(part)
+        return Run(out, {})
+    return Run(out, finish(trained, copies, out=out, command=command, stamps=stamps))
