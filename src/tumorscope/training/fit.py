@@ -241,6 +241,7 @@ def fit(
             seed=recipe.train.seed + 1000 * position,
             first_epoch=state.epoch,
             attention=attention,
+            clips=recipe.train.clip_norm is not None,
             processes=processes,
         )
         if stored is not None:
