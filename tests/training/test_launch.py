@@ -11,7 +11,10 @@ import torch
 from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 from torch.distributed.launcher import api as launcher
+from typer.testing import CliRunner
 
+from tests.training.together import environment
+from tumorscope.cli import app
 from tumorscope.core.errors import ResourceError, UsageError
 from tumorscope.training.launch import run_processes
 from tumorscope.training.processes import ALONE, Processes, joined, of_environment
@@ -89,6 +92,13 @@ def test_who_a_process_is_comes_from_the_launcher_alone(monkeypatch: pytest.Monk
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     with pytest.raises(UsageError, match="--devices 2, but the launcher started 1"), joined(2):
         pass
+
+
+def test_other_verbs_are_refused_in_many_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in environment(0, 2, 1).items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="`sweep` in 2 processes"):
+        CliRunner().invoke(app, ["sweep", "demo", "--data", "phantom", "--out", "x"], catch_exceptions=False)
 
 
 def test_one_process_gets_back_what_it_gives() -> None:

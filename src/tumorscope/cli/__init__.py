@@ -71,11 +71,22 @@ def _version(value: bool) -> None:
 
 @app.callback()
 def root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """From a folder of scans to an honest, explained, deployable tumor classifier."""
+    from tumorscope.training.processes import of_environment
+
+    processes = of_environment(os.environ)
+    if not processes.alone and context.invoked_subcommand != "train":
+        raise UsageError(
+            f"`{context.invoked_subcommand}` in {processes.world} processes",
+            expected="`train`: the only verb whose processes work together",
+            where="torchrun",
+            fix="run it without torchrun; `sweep` and `predict` have options of their own for many processes",
+        )
 
 
 @app.command()
