@@ -11,6 +11,7 @@ from tests.reporting.page import Page
 from tests.reporting.sweeps import planted, write_sweep
 from tests.reporting.test_browser import Scheme, look
 from tests.reporting.test_escape import EVIL, poison
+from tumorscope.api import report
 from tumorscope.core.errors import DataError
 from tumorscope.core.files import read_json, write_json
 from tumorscope.reporting.contract_sweep import SweptKey
@@ -68,6 +69,14 @@ def test_a_page_says_what_was_planted(folder: Path) -> None:
 
 def test_the_same_files_give_the_same_page(folder: Path) -> None:
     assert render_sweep(folder).read_bytes() == render_sweep(folder).read_bytes()
+
+
+def test_the_report_verb_renders_a_sweep_again(folder: Path) -> None:
+    page = folder / "sweep.html"
+    made = page.read_bytes()
+    page.unlink()
+    assert report(folder) == page
+    assert page.read_bytes() == made
 
 
 def test_points_stand_best_first(folder: Path) -> None:

@@ -268,9 +268,13 @@ def compare(runs: Sequence[PathLike], *, reference: PathLike | None = None) -> t
 
 
 def report(run: PathLike) -> Path:
-    """Render a run's report (or a series' summary page) again from its folder; returns the HTML file."""
+    """Render the page of a run, a series or a sweep again from its folder; returns the HTML file."""
     from tumorscope.reporting.render import render_report
     from tumorscope.reporting.summary import render_summary
+    from tumorscope.reporting.sweep_page import render_sweep
 
     folder = Path(run)
-    return render_summary(folder) if (folder / "summary.json").is_file() else render_report(folder)
+    for name, render in (("summary.json", render_summary), ("sweep.json", render_sweep)):
+        if (folder / name).is_file():
+            return render(folder)
+    return render_report(folder)

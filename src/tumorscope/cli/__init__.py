@@ -273,8 +273,8 @@ def compare(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="Run folder or folder of a series.")]) -> None:
-    """Render the report of a run, or the summary of a series, again."""
+def report(run: Annotated[Path, typer.Argument(help="Folder of a run, a series or a sweep.")]) -> None:
+    """Render the page of a run, a series or a sweep again."""
     from tumorscope import api
 
     typer.echo(str(api.report(run).resolve()))
