@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +105,25 @@ def test_a_changed_card_is_refused(folder: Path, change: Callable[[dict[str, obj
     edit(folder / "card.json", change)
     with pytest.raises(IntegrityError, match=message):
         load_bundle(folder)
+
+
+@pytest.mark.parametrize(("name", "words"), [("model.pth", "a pickle runs code"), ("model.h5", "was not opened")])
+def test_single_files_are_refused_unopened(tmp_path: Path, name: str, words: str) -> None:
+    opened = tmp_path / "opened"
+    (tmp_path / name).write_bytes(pickle.dumps(_Opens(str(opened))))
+    with pytest.raises(UsageError, match=words):
+        load_bundle(tmp_path / name)
+    assert not opened.exists()
+
+
+class _Opens:
+    """A pickle of it makes a folder when it is read."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (self.path,)
 
 
 def test_missing_files_are_refused(folder: Path, tmp_path: Path) -> None:

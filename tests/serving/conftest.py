@@ -27,7 +27,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle whose prediction sets rule out what is under 0.2, and that has figures."""
     plain = load_bundle(save(tmp_path_factory.mktemp("plain") / "bundle", GRAY))
     sets = Conformal(plain.card.classes, 0.9, (0.2, 0.2), (20, 20))
-    metrics = {"n": 40, "test": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}, "auroc": {"value": None}}}
+    metrics = {
+        "n": 40,
+        "test": {"accuracy": {"value": 0.9, "low": 0.8, "high": 0.95}, "auroc": {"value": None}},
+        "without_copies": {"n": 30, "test": {"accuracy": {"value": 0.8, "low": 0.6, "high": 0.9}}},
+    }
     card = replace(plain.card, prediction_sets=sets.to_json(), metrics=metrics)
     target = tmp_path_factory.mktemp("served") / "bundle"
     save_bundle(target, plain.model, card, plain.probe)

@@ -39,6 +39,8 @@ __all__ = ["FORMAT", "Bundle", "Card", "card_text", "load_bundle", "read_card", 
 FORMAT = 1
 DECIDING = ("model.safetensors", "probe.npz")
 GATE = "gate.npz"
+PICKLES = (".pth", ".pt", ".ckpt", ".pkl", ".pickle", ".joblib")
+"""Names of files that may be pickles."""
 PROBE_TOLERANCE = 2e-3
 """Largest difference of a probe logit, relative to the largest logit: libraries may order sums differently, a wrong
 weight, layout or normalisation differs far more."""
@@ -126,6 +128,16 @@ def load_bundle(folder: Path) -> Bundle:
         UsageError: If the folder is no bundle.
         IntegrityError: If a file changed, is missing, is of a later format, or the probe does not reproduce.
     """
+    if folder.is_file():
+        kind = (
+            "a pickle runs code when it is opened, so it was not" if folder.suffix in PICKLES else "it was not opened"
+        )
+        raise UsageError(
+            f"{folder.name} is a single file, no bundle; {kind}",
+            expected="a folder made by `tumorscope train`, or its bundle/ folder",
+            where=folder,
+            fix="train a model with tumorscope; weights can come in as .safetensors",
+        )
     folder = folder / "bundle" if (folder / "bundle" / "card.json").is_file() else folder
     path = folder / "card.json"
     if not path.is_file():

@@ -74,11 +74,19 @@ class Interval(_Shape):
     high: float | None
 
 
-class Results(_Shape):
-    """Figures on the test split."""
+class Figures(_Shape):
+    """Figures on n images."""
 
     n: int
     metrics: dict[str, Interval]
+
+
+class Results(Figures):
+    """Figures on the test split."""
+
+    without_copies: Figures | None = Field(
+        description="On those without a copy in training or validation, if some have."
+    )
 
 
 class Input(_Shape):

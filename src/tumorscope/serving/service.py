@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -96,11 +96,7 @@ class Service:
     def about(self) -> Json:
         """The model in words and numbers."""
         card = self.model.answers.card
-        metrics = {
-            name: {key: estimate.get(key) for key in ("value", "low", "high")}
-            for name, estimate in card.metrics.get("test", {}).items()
-            if estimate.get("value") is not None
-        }
+        clean = card.metrics.get("without_copies")
         settings, sets = self.settings, self.model.sets
         return {
             "title": card.title,
@@ -109,7 +105,7 @@ class Service:
             "classes": list(card.classes),
             "positive": card.positive,
             "input": {"size_px": card.preprocessing.size_px, "channels": card.preprocessing.channels},
-            "results": {"n": int(card.metrics.get("n", 0)), "metrics": metrics},
+            "results": {**_figures(card.metrics), "without_copies": _figures(clean) if clean else None},
             "coverage": None if sets is None else sets.coverage,
             "gate": self.model.gate is not None,
             "temperature": card.temperature,
@@ -251,6 +247,16 @@ class Service:
         chosen = target or predicted
         heat, likeness = explainer.heat(image, method=method, target=chosen)
         return heat, {"method": method, "target": chosen, "predicted": predicted, "prob": prob, "likeness": likeness}
+
+
+def _figures(found: Mapping[str, Any]) -> Json:
+    """Figures of a card on some test images, where they are defined."""
+    metrics = {
+        name: {key: estimate.get(key) for key in ("value", "low", "high")}
+        for name, estimate in found.get("test", {}).items()
+        if estimate.get("value") is not None
+    }
+    return {"n": int(found.get("n", 0)), "metrics": metrics}
 
 
 def _decoded(data: bytes) -> Pixels:

@@ -25,6 +25,7 @@ RESULTS = {
     "auroc": {"value": 0.99946, "low": 0.99786, "high": 0.99986, "method": "delong"},
     "ece": {"value": 0.0112, "low": None, "high": None, "method": "none"},
 }
+WITHOUT_COPIES = {"accuracy": {"value": 0.958, "low": 0.927, "high": 0.977, "method": "wilson"}}
 
 
 def tiny_bundle(folder: Path) -> Path:
@@ -36,7 +37,8 @@ def tiny_bundle(folder: Path) -> Path:
         "limits": dict.fromkeys(names, LIMIT),
         "validation_images": dict.fromkeys(names, 20),
     }
-    card = replace(made.card, prediction_sets=sets, metrics={"n": 1311, "test": RESULTS}, title="A tiny model")
+    metrics = {"n": 1311, "test": RESULTS, "without_copies": {"n": 313, "test": WITHOUT_COPIES}}
+    card = replace(made.card, prediction_sets=sets, metrics=metrics, title="A tiny model")
     save_bundle(folder / "bundle", made.model, card, made.probe)
     return folder / "bundle"
 

@@ -61,7 +61,7 @@ def test_many_images_go_in_small_requests_without_their_names(visit: Open, image
     bodies = site.sent("predict")
     assert [body.count(b'name="files"') for body in bodies] == [8, 2]
     assert not any(b"scan-" in body for body in bodies)
-    total = sum(int(n) for n in re.findall(r" (\d+)", found.tab.inner_text("#summary")))
+    total = sum(int(n) for n in re.findall(r"\s(\d+)", found.tab.inner_text("#summary")))
     assert total == 10
     assert found.said().startswith("All 10 images are done: ")
 
@@ -75,7 +75,7 @@ def test_a_file_that_is_no_image_has_its_reason_beside_the_others(visit: Open, i
     assert "Choose a PNG, JPEG, TIFF" in bad.inner_text()
     assert bad.get_by_role("button").all_inner_texts() == ["Remove"]
     assert good.locator(".probs").count() == 1
-    assert "not read 1" in found.tab.inner_text("#summary")
+    assert "not read\u00a01" in found.tab.inner_text("#summary")
 
 
 def test_a_format_that_the_browser_cannot_show_gets_the_server_s_thumbnail(visit: Open, images: Path) -> None:
@@ -159,7 +159,7 @@ def test_abstained_and_refused_are_said_plainly(visit: Open, images: Path) -> No
     assert "Any of the 3 classes: none is ruled out." in first
     assert "Show what moved the answer" in first
     assert "Refused\n\nIt is a photo.\n\nUse an image of the kind this model was trained on." in second
-    assert found.tab.inner_text("#summary") == "no class named 1 · refused 1"
+    assert found.tab.inner_text("#summary") == "no class named\u00a01 · refused\u00a01"
 
 
 def test_a_full_queue_is_waited_for(visit: Open, images: Path, site: Site) -> None:
@@ -189,7 +189,7 @@ def test_a_server_that_is_gone_is_said_and_asked_again(visit: Open, images: Path
     found.tab.route("**/v1/predict*", lambda route: route.abort())
     found.add(*(images / f"scan-{i}.png" for i in range(9)))
     assert all("The server could not be reached." in card for card in found.cards())
-    assert found.tab.inner_text("#summary") == "not answered 9"
+    assert found.tab.inner_text("#summary") == "not answered\u00a09"
     assert sum("predict" in r.url for r in found.requests) == 1, "what waits is not sent after it"
     found.tab.unroute("**/v1/predict*")
     found.tab.get_by_role("button", name="Send 9 images again").click()

@@ -6,6 +6,17 @@ import { coverage, decimal, lowerIsBetter, metricName, metricRange, metricValue,
 
 const FIRST = ["accuracy", "balanced_accuracy", "auroc", "sensitivity", "specificity", "macro_f1"];
 
+/** Figures on test images that were in training are too good; the others say more. */
+function inflated(n, clean) {
+  if (clean === null || clean.n === n) return null;
+  const { accuracy } = clean.metrics;
+  const rest =
+    accuracy === undefined
+      ? ""
+      : ` On the ${number(clean.n)} others: accuracy ${metricValue("accuracy", accuracy.value)} (${metricRange("accuracy", accuracy.low, accuracy.high)}).`;
+  return element("p", { class: "notice warning" }, `${number(n - clean.n)} of the ${plural(n, "test image")} have a copy among the images the model learned from: these figures are too good.${rest}`);
+}
+
 function results({ n, metrics }) {
   const names = Object.keys(metrics);
   if (names.length === 0) return element("p", { class: "muted" }, "The card holds no test results.");
@@ -81,6 +92,7 @@ export function showAbout(place, model) {
     element("h3", {}, "Limits"),
     bounds(model),
     element("h3", {}, "Test results"),
+    inflated(model.results.n, model.results.without_copies) ?? "",
     results(model.results),
     element("h3", {}, "Model"),
     facts(model),

@@ -41,7 +41,7 @@ function outcomes() {
     ["not read", answers.filter((answer) => answer.error !== null && answer.error.code !== "refused").length],
     ["not answered", items.filter((item) => item.state === "failed").length],
   ];
-  return counts.filter(([, count]) => count > 0).map(([name, count]) => `${name} ${number(count)}`);
+  return counts.filter(([, count]) => count > 0).map(([name, count]) => `${name}\u00a0${number(count)}`);
 }
 
 function summarise(news) {
