@@ -73,6 +73,16 @@ def test_imports_go_downward(path: Path) -> None:
         assert allowed, f"{path.name} ({here}, floor {FLOORS[here]}) imports {other} (floor {FLOORS[other]})"
 
 
+def test_only_one_room_knows_ray() -> None:
+    knowing = set()
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            knowing |= {room(path) for name in names if name.partition(".")[0] == "ray"}
+    assert knowing == {"scaling"}
+
+
 def test_the_check_sees_an_upward_import(tmp_path: Path) -> None:
     bad = tmp_path / "bad.py"
     bad.write_text("def f():\n    from tumorscope.cli import app\n    import tumorscope.training.run\n")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -167,7 +168,13 @@ class OpenVinoBackend(FileBackend):
         openvino = import_openvino()
         # left to itself it computes in bf16 where the processor can, and answers differ in the third digit
         precision = "bf16" if bf16 else "f32"
-        settings = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
+        settings = {
+            "INFERENCE_PRECISION_HINT": precision,
+            "INFERENCE_NUM_THREADS": threads,
+            "NUM_STREAMS": 1,
+            # it binds threads to cores from the first on: several processes with a share of the cores would meet there
+            "ENABLE_CPU_PINNING": threads >= (os.cpu_count() or 1),
+        }
         core = openvino.Core()
         self._compiled = core.compile_model(core.read_model(str(path)), "CPU", settings)
 

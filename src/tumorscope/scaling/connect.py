@@ -72,6 +72,7 @@ def connected(address: str, *, console: Console | None = None) -> Iterator[Clust
         if address == LOCAL:
             folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
             wishes |= {
+                "address": LOCAL,  # Ray's word too: a new cluster, whatever $RAY_ADDRESS says
                 "num_cpus": _cores(),
                 "num_gpus": 0,
                 "include_dashboard": False,

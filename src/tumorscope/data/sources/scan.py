@@ -29,7 +29,8 @@ Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
 KEEP_EVERY = 5000
-"""Files after which the index is written, so that a stopped scan loses little."""
+"""Files after which the index is written, or a tenth of those it holds, so that a stopped scan loses little and the
+writing, which is of the whole index, stays a small part of the work."""
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -108,6 +109,7 @@ def scan_files(
         answers.append(entry[1] if entry is not None and mark is not None and entry[0] == mark else None)
     todo = [i for i, answer in enumerate(answers) if answer is None]
     done = len(files) - len(todo)
+    next_keep = done + KEEP_EVERY
     if progress:
         progress(done, len(files))
     store = ThumbStore(root)
@@ -130,8 +132,9 @@ def scan_files(
         done += 1
         if progress:
             progress(done, len(files))
-        if done % KEEP_EVERY == 0:
+        if done >= next_keep:
             keep()
+            next_keep = done + max(KEEP_EVERY, done // 10)
     if todo:
         keep()
     return [answer for answer in answers if answer is not None]
