@@ -122,7 +122,6 @@ def read_section(content: Mapping[str, Any]) -> list[str]:
 def sweep_section(content: Mapping[str, Any]) -> list[str]:
     """The same points by two crews."""
     plain, ray = content["rows"]
-    options = shlex.join(content["options"])
     same = "yes" if plain["points"] == ray["points"] else "NO"
     rows = [
         (r["way"], f"{r['seconds']:.1f}", f"{r['sweep_seconds']:.1f}", str(len(r["points"])), f"{r['cpu_seconds']:.1f}")
