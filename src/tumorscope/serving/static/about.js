@@ -6,7 +6,7 @@ import { coverage, decimal, lowerIsBetter, metricName, metricRange, metricValue,
 
 const FIRST = ["accuracy", "balanced_accuracy", "auroc", "sensitivity", "specificity", "macro_f1"];
 
-/** Figures on test images that were in training are too good; the others say more. */
+/** What test images with a copy in training or validation mean for the figures. */
 function inflated(n, clean) {
   if (clean === null || clean.n === n) return null;
   const { accuracy } = clean.metrics;
@@ -14,7 +14,7 @@ function inflated(n, clean) {
     accuracy === undefined
       ? ""
       : ` On the ${number(clean.n)} others: accuracy ${metricValue("accuracy", accuracy.value)} (${metricRange("accuracy", accuracy.low, accuracy.high)}).`;
-  return element("p", { class: "notice warning" }, `${number(n - clean.n)} of the ${plural(n, "test image")} have a copy among the images the model learned from: these figures are too good.${rest}`);
+  return element("p", { class: "notice warning" }, `${number(n - clean.n)} of the ${plural(n, "test image")} have a copy among the training or validation images: these figures do not say how it does on new ones.${rest}`);
 }
 
 function results({ n, metrics }) {
