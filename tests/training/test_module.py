@@ -16,7 +16,7 @@ def stepped(name: str, *, clips: bool) -> tuple[torch.optim.Optimizer, list[Tens
     """An optimizer and its parameters after five steps on gradients of a fixed seed."""
     generator = torch.Generator().manual_seed(3)
     parameters = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((7, 5), (5,), ())]
-    stage = Stage(epochs=1, lr=1e-2, optimizer=name, weight_decay=1e-2)  # type: ignore[arg-type]  # one of NAMES
+    stage = Stage.model_validate({"epochs": 1, "lr": 1e-2, "optimizer": name, "weight_decay": 1e-2})
     optimizer = make_optimizer(stage, parameters, clips=clips)
     for _ in range(5):
         for parameter in parameters:
