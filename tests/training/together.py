@@ -28,7 +28,7 @@ from tumorscope.training import fit as fitting
 from tumorscope.training.fit import FitResult, fit
 from tumorscope.training.losses import make_loss, outputs_needed
 from tumorscope.training.plan import Plan, threads_set
-from tumorscope.training.processes import ALONE, Processes, joined
+from tumorscope.training.processes import ALONE, Processes, joined, leave
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PLAN = Plan("cpu", "fp32", "contiguous", 1, False, "test")
@@ -243,3 +243,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave(0)

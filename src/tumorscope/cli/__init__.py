@@ -300,6 +300,18 @@ def doctor(json_: Json = False) -> None:
 
 def main() -> None:
     """Run the command line; errors a user can cause are printed without a traceback."""
+    try:
+        _run()
+    except SystemExit as leaving:
+        from tumorscope.training.processes import launched, leave
+
+        if launched():
+            leave(leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None))
+        raise
+
+
+def _run() -> None:
+    """The verb that the command line names; leaves with an exit code."""
     # file names may hold bytes that are no UTF-8: they are shown escaped instead of ending the program
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

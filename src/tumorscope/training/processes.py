@@ -8,13 +8,14 @@ was given. Objects travel pickled between the processes of one job, which are th
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from tumorscope.core.errors import ResourceError, TumorscopeError, UsageError
 from tumorscope.imaging.share import Share
@@ -167,6 +168,17 @@ def end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
+def leave(code: int) -> NoReturn:
+    """End this process at once, with what it has said written out.
+
+    Threads of gloo may still hold tensors when Python takes itself down, and abort it then: a run that is finished
+    would end with SIGABRT (pytorch/pytorch#179291).
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 @contextmanager
