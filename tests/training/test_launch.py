@@ -124,5 +124,6 @@ def test_an_error_of_the_first_process_reaches_the_shell_once(tmp_path: Path) ->
     )
     assert ended.returncode == UsageError.exit_code
     assert ended.stderr.count("error:") == 1
-    assert ended.stderr.startswith("error: the output folder is not empty")
+    # torch warns above it where the name of this machine cannot be looked up
+    assert any(line.startswith("error: the output folder is not empty") for line in ended.stderr.splitlines())
     assert ended.stdout == ""
