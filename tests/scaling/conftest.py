@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +13,7 @@ import pytest
 from PIL import Image
 
 from tests.bundle.bundles import save
-from tumorscope.scaling.connect import OWN_CLUSTER
-from tumorscope.scaling.extra import import_ray
+from tumorscope.scaling.connect import take_own_terms
 
 WISHES: dict[str, Any] = {"object_store_memory": 80 << 20, "include_dashboard": False}
 
@@ -49,12 +47,14 @@ class Machines:
         self.cluster.remove_node(self.workers.pop(), allow_graceful=False)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_terms() -> None:
+    """Before the first of these tests, in whatever order: Ray keeps the terms that it is imported under."""
+    take_own_terms()
+
+
 @pytest.fixture(scope="session")
-def lasting_machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machines]:
-    for name, value in OWN_CLUSTER.items():
-        os.environ.setdefault(name, value)
-    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    import_ray()
+def lasting_machines() -> Iterator[Machines]:
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         machines = Machines(Path(folder))
         yield machines

@@ -82,6 +82,31 @@ def test_nothing_is_reported_about_use(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, os.environ[name])
 
 
+LATE = """
+import sys
+import ray
+from tumorscope.core.errors import UsageError
+from tumorscope.scaling.connect import connected
+try:
+    with connected("local"):
+        sys.exit("connected")
+except UsageError as error:
+    assert "imported in this process before" in str(error), error
+    assert "RAY_AUTH_MODE=token" in error.expected and not ray.is_initialized()
+"""
+
+
+@pytest.mark.parametrize("set_before", [False, True])
+def test_a_local_cluster_where_ray_was_imported_before(set_before: bool) -> None:
+    own = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    own |= {**QUIET, **(connect.OWN_CLUSTER if set_before else {})}
+    done = subprocess.run(
+        [sys.executable, "-c", LATE], check=False, env=own, capture_output=True, text=True, timeout=120
+    )
+    # under the terms of a local cluster Ray may have been imported long ago
+    assert (done.returncode, done.stderr.strip()[-9:]) == ((1, "connected") if set_before else (0, "")), done.stderr
+
+
 def _marked(mark: str) -> list[Path]:
     """Processes of this machine whose environment holds the mark."""
     found = []

@@ -31,9 +31,8 @@ OWN_CLUSTER = {
     # the switch of Ray for machines whose firewall asks about every other address: nodes then have 127.0.0.1
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_AUTH_MODE": "token",
-    # or workers run at niceness 15, and beside any other program on the machine hardly at all
-    "RAY_worker_niceness": "0",
 }
+"""Terms of a local cluster, which Ray reads when it is imported."""
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """How a client of HTTP/2 begins (RFC 9113, 3.4), with empty settings."""
 _SETTINGS = 4
@@ -51,14 +50,13 @@ def connected(address: str, *, console: Console | None = None) -> Iterator[Clust
         console: Where it is said that a node is lost; standard error by default.
 
     Raises:
-        UsageError: If the address is neither, or this process is connected already.
+        UsageError: If the address is neither, this process is connected already, or a local cluster is wanted where
+            Ray was imported under other terms.
         ResourceError: If Ray is missing, nothing answers there, or it is no cluster that this process can join.
     """
     host, port = (LOCAL, 0) if address == LOCAL else _parts(address)
     if address == LOCAL:
-        for name, value in OWN_CLUSTER.items():
-            os.environ.setdefault(name, value)
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        take_own_terms()
     ray = import_ray()
     if ray.is_initialized():
         raise UsageError(
@@ -94,6 +92,28 @@ def connected(address: str, *, console: Console | None = None) -> Iterator[Clust
                 fix="see docs/howto/many-machines.md; `ray status` on the head lists its nodes",
             ) from error
         yield Cluster(ray, console or Console(stderr=True))
+
+
+def take_own_terms() -> None:
+    """Set what a cluster of this process's own is started with, and import Ray under it.
+
+    Raises:
+        UsageError: If Ray was imported before under other terms: it would then listen on every interface of the
+            machine, and not know the secret.
+        ResourceError: If Ray is missing.
+    """
+    if "ray" in sys.modules and any(os.environ.get(name) != value for name, value in OWN_CLUSTER.items()):
+        raise UsageError(
+            "Ray was imported in this process before, and keeps the terms it found then",
+            expected=" ".join(f"{name}={value}" for name, value in OWN_CLUSTER.items()),
+            where="--ray",
+            fix="set these variables before Ray is imported, or give the address of a cluster of your own",
+        )
+    os.environ.update(OWN_CLUSTER)
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    # or workers run at niceness 15, and beside any other program on the machine hardly at all
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    import_ray()
 
 
 def _parts(address: str) -> tuple[str, int]:
