@@ -36,7 +36,7 @@ def sample(root: Path, name: str) -> Path:
         rng = np.random.default_rng(0)
         images = {f"{s}_images": rng.integers(0, 256, (2, 28, 28), np.uint8) for s in ("train", "val", "test")}
         labels = {f"{s}_labels": np.array([[0], [1]]) for s in ("train", "val", "test")}
-        np.savez(root / "breastmnist.npz", **images, **labels)  # type: ignore[arg-type]
+        np.savez(root / "breastmnist.npz", **images, **labels)  # type: ignore[arg-type]  # names of arrays
     return root
 
 
@@ -77,7 +77,7 @@ def test_contract_of_every_source(tmp_path: Path, source: object) -> None:
         load(root, label_names={0: "wrong", 1: "names"}) if name != "yolo-boxes" else load(
             write(root / "data.yaml", b"names: [x, y]").parent, label_names={0: "y", 1: "x"}
         )
-    assert source.title in LAYOUTS  # type: ignore[attr-defined]
+    assert source.title in LAYOUTS  # type: ignore[attr-defined]  # of folder sources
 
 
 def test_codes_are_unique_and_complete() -> None:

@@ -186,7 +186,7 @@ def test_an_image_is_explained_with_its_check(run: Path, tmp_path: Path) -> None
     with Image.open(one.save(tmp_path / "a.png")) as saved:
         assert saved.size == (90, 60)
         assert "not the place of a lesion" in saved.text["Description"]  # type: ignore[attr-defined]  # PNG only
-        assert "Sanity check" in saved.text  # type: ignore[attr-defined]
+        assert "Sanity check" in saved.text  # type: ignore[attr-defined]  # Pillow's PNG has it
     plain = Image.open(one.save(tmp_path / "b.png", opacity=0.0))
     assert np.array_equal(np.asarray(plain.convert("L")), picture)
     with pytest.raises(UsageError, match="cannot write a heatmap"):

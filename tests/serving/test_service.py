@@ -96,7 +96,7 @@ def test_a_gate_refuses_with_its_reason(serve: Serve, model: Model, pictures: li
         def refusal(self, pixels: Any, prepared: Any) -> str:
             return "unlike the training images" if pixels.shape[0] > 100 else ""
 
-    wary = replace(model, gate=Wary())  # type: ignore[arg-type]
+    wary = replace(model, gate=Wary())  # type: ignore[arg-type]  # stands in for a gate
     app, service = serve(model_=wary)
     big = encoded(Image.fromarray(np.zeros((120, 120), dtype=np.uint8)))
     rows = post(app, "/v1/predict", part(pictures[0]), part(big)).json["answers"]

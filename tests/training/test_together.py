@@ -12,7 +12,7 @@ from rich.console import Console
 
 from tests.scans import class_folders
 from tests.training.test_run import read_rows, recipe
-from tests.training.together import CASES, NORMS, norm_example, norm_of, run_case, start
+from tests.training.together import CASES, NORMS, SERIES, norm_example, norm_of, run_case, start
 from tumorscope import api
 from tumorscope.core.files import read_json
 from tumorscope.training.recipe import to_toml
@@ -32,6 +32,19 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str,
     for process in start(["-W", "ignore", "-m", "tests.training.together", str(folder)]):
         assert process.returncode == 0, process.stderr
     return folder, [torch.load(folder / f"{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+
+def alike(ours: Path, theirs: Path) -> None:
+    """The run folders of one process and of two tell the same, each image once."""
+    for file in ("predictions.csv", "predictions-val.csv"):
+        a, b = read_rows(ours / file), read_rows(theirs / file)
+        assert [r["path"] for r in b] == [r["path"] for r in a]
+        assert max(Counter(r["path"] for r in b).values()) == 1
+        for column in (c for c in a[0] if c.startswith("prob_")):
+            assert [float(r[column]) for r in b] == pytest.approx([float(r[column]) for r in a], abs=1e-3)
+    for name in ("train_loss", "val_loss"):
+        curves = [[float(r[name]) for r in read_rows(run / "metrics.csv")] for run in (ours, theirs)]
+        assert curves[1] == pytest.approx(curves[0], rel=TOLERANCE)
 
 
 @pytest.mark.slow
@@ -81,25 +94,42 @@ def test_every_image_is_counted_once_and_the_first_process_alone_writes(
     out = api.train(
         str(folder / "recipe.toml"), str(folder / "scans"), out=tmp_path / "alone", console=Console(quiet=True)
     )
-    for file, n in (("predictions.csv", 21), ("predictions-val.csv", None)):
-        ours, theirs = read_rows(out / file), read_rows(folder / "run" / file)
-        assert [r["path"] for r in theirs] == [r["path"] for r in ours]
-        assert max(Counter(r["path"] for r in theirs).values()) == 1
-        assert n in (None, len(theirs))
-        for a, b in zip(ours, theirs, strict=True):
-            for column in (c for c in a if c.startswith("prob_")):
-                assert float(b[column]) == pytest.approx(float(a[column]), abs=1e-3)
+    alike(out, folder / "run")
+    assert len(read_rows(folder / "run" / "predictions.csv")) == 21
     assert read_json(folder / "run" / "evaluation.json")["n"] == 21
     assert len((folder / "run" / "ledger.jsonl").read_text().splitlines()) == 1
-    for name in ("train_loss", "val_loss"):
-        curves = [[float(r[name]) for r in read_rows(run / "metrics.csv")] for run in (out, folder / "run")]
-        assert curves[1] == pytest.approx(curves[0], rel=TOLERANCE)
     record = read_json(folder / "run" / "run.json")
     assert record["processes"] == 2
     assert record["command"].endswith("--devices 2")
     assert (folder / "run" / "report.html").is_file()
     assert any("run" in path for path in found[0]["written"])
     assert found[1]["written"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SERIES)
+def test_a_series_is_that_of_one_process(pair: tuple[Path, list[dict[str, Any]]], name: str, tmp_path: Path) -> None:
+    folder, _ = pair
+    out = api.train(
+        str(folder / "recipe.toml"),
+        str(folder / "scans"),
+        out=tmp_path / "alone",
+        console=Console(quiet=True),
+        **SERIES[name],
+    )
+    ours, theirs = (read_json(place / "summary.json") for place in (out, folder / name))
+    children = [child["name"] for child in ours["children"]]
+    assert len(children) == 2
+    assert [child["name"] for child in theirs["children"]] == children
+    assert theirs["test"]["n"] == ours["test"]["n"]
+    for child in children:
+        alike(out / child, folder / name / child)
+        assert (folder / name / child / "report.html").is_file()
+    if name == "folds":
+        tested = Counter(r["path"] for child in children for r in read_rows(folder / name / child / "predictions.csv"))
+        assert len(tested) == ours["test"]["n"]
+        assert set(tested.values()) == {1}
+    assert (folder / name / "summary.html").is_file()
 
 
 SPEAKS = """

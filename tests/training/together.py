@@ -66,6 +66,8 @@ NORMS = {
     "an activation after it": (BatchNormAct2d, (slice(0, 3), slice(3, 7))),
 }
 """Kinds of batch norms, and how seven images are shared out."""
+SERIES: dict[str, dict[str, Any]] = {"seeds": {"seeds": 2}, "folds": {"folds": 2}}
+"""Whole runs that are several trainings."""
 
 
 def run_case(name: str, folder: Path, processes: Processes = ALONE, *, resume: bool = False) -> FitResult:
@@ -191,7 +193,7 @@ def _stopped(name: str, folder: Path, processes: Processes) -> FitResult:
     except MemoryError:
         pass
     finally:
-        fitting._Keeper.close_epoch = close  # type: ignore[method-assign]
+        fitting._Keeper.close_epoch = close  # type: ignore[method-assign]  # in this process only
     return run_case(name, folder, processes, resume=True)
 
 
@@ -210,7 +212,7 @@ def _watch(allowed: Path) -> list[str]:
 
 
 def main() -> None:
-    """All cases, a norm alone, a stopped case, and one whole run."""
+    """All cases, a norm alone, a stopped case, one whole run, and series of them."""
     from tumorscope import api
 
     folder = Path(sys.argv[1])
@@ -230,13 +232,15 @@ def main() -> None:
             images, above, norm = norm_example(kind)
             part = parts[processes.rank]
             found[what] = norm_of(images[part], above[part], synchronise(norm))
-        api.train(
-            str(folder / "recipe.toml"),
-            str(folder / "scans"),
-            out=folder / "run",
-            console=Console(stderr=True),
-            processes=processes,
-        )
+        for what, asked in {"run": {}, **SERIES}.items():
+            api.train(
+                str(folder / "recipe.toml"),
+                str(folder / "scans"),
+                out=folder / what,
+                console=Console(stderr=True),
+                processes=processes,
+                **asked,
+            )
         found["written"] = list(written)
         torch.save(found, mine)
 

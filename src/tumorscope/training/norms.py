@@ -40,7 +40,7 @@ def synchronise(network: nn.Module) -> nn.Module:
                 where="[model] name",
                 fix="train this network in one process, or choose another one",
             )
-        module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]
+        module.forward = types.MethodType(_forward, module)  # type: ignore[method-assign]  # of this layer alone: names and weights stay
     return network
 
 

@@ -34,7 +34,7 @@ def arrays(*, counts: tuple[int, int, int] = (6, 3, 4), size: int = 28, channels
 
 def save(path: Path, content: Arrays, *, packed: bool = True) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    (np.savez_compressed if packed else np.savez)(path, **content)  # type: ignore[arg-type]
+    (np.savez_compressed if packed else np.savez)(path, **content)  # type: ignore[arg-type]  # names of arrays
     return path
 
 
