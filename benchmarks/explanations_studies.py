@@ -26,6 +26,7 @@ TRAINED: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """Run folder to a job of `benchmarks.results` and what is set beside it; later values win."""
 STAMP = "measured.json"
+FOUR = ("No Tumor=notumor",)
 SLOW = ("grad-cam", "hires-cam", "integrated-gradients", "occlusion")
 
 
@@ -85,8 +86,9 @@ STUDIES = (
         "4class",
         "4class-short",
         "brain-mri-4class-efficientnet with EfficientNet-Lite0, four epochs, on the boxes set",
-        ("No Tumor=notumor",),
+        FOUR,
     ),
+    Study("4class-slow", "4class-short", "The four-class run by slow methods too", FOUR, SLOW),
     Study(
         "yesno",
         "yesno/repeat-1-fold-1",
