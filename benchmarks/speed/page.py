@@ -276,9 +276,9 @@ def roofline(found: Found) -> list[str]:
     return [
         f"A matrix product of side 4096 runs at {peak['fp32_gflops']:.0f} GFLOP/s in float32 and "
         f"{peak['bf16_gflops']:.0f} in bfloat16 here, {peak['bf16_gflops'] / peak['fp32_gflops']:.1f} times as many: "
-        "most of what training in bfloat16 can win over float32 on this machine. The last column is the ratio that an epoch would have if all "
-        "of its multiplications ran at the latter rate and nothing else took time: no way of computing the same "
-        "network as often can be faster. ResNet-50's target is a share of 0.55.",
+        "most of what training in bfloat16 can win over float32 on this machine. The last column is the ratio that "
+        "an epoch would have if all of its multiplications ran at the latter rate and nothing else took time: no way "
+        "of computing the same network as often can be faster. ResNet-50's target is a share of 0.55.",
         "",
         *table([*head, "largest possible ratio"], rows),
     ]
