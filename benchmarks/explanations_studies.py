@@ -41,6 +41,7 @@ class Study:
         mapping: Class names of the boxes set that the model calls otherwise.
         methods: Methods named on the command line.
         shuffled: Run folder of the same recipe with shuffled labels.
+        learned: Data set that the run was trained on, where it is another one.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Study:
     mapping: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
     shuffled: str = ""
+    learned: str = ""
 
     @property
     def trained(self) -> tuple[str, ...]:
@@ -64,6 +66,8 @@ class Study:
             words += ["--map", pair]
         if self.shuffled:
             words += ["--shuffled", f"{runs}/{self.shuffled}"]
+        if self.learned:
+            words += ["--trained-on", f"{data}/{self.learned}"]
         return [*words, "--out", f"{runs}/explanations/{self.name}"]
 
 
@@ -87,13 +91,22 @@ STUDIES = (
         "4class-short",
         "brain-mri-4class-efficientnet with EfficientNet-Lite0, four epochs, on the boxes set",
         FOUR,
+        learned="brain-mri-4class",
     ),
-    Study("4class-slow", "4class-short", "The four-class run by slow methods too", FOUR, SLOW),
+    Study(
+        "4class-slow",
+        "4class-short",
+        "The four-class run by slow methods too",
+        FOUR,
+        SLOW,
+        learned="brain-mri-4class",
+    ),
     Study(
         "yesno",
         "yesno/repeat-1-fold-1",
         "brain-mri-yesno-resnet50 with EfficientNet-Lite0 (one fold), on the boxes set",
         ("Glioma=yes", "Meningioma=yes", "Pituitary=yes", "No Tumor=no"),
+        learned="brain-mri-yesno",
     ),
 )
 

@@ -61,6 +61,7 @@ def score_command(
     *,
     lesion_free: Sequence[str] = (),
     shuffled: PathLike | None = None,
+    trained_on: str | None = None,
 ) -> str:
     """The command line that scores the same heatmaps again."""
     words = ["tumorscope", "explain", run, "--score", "--data", data]
@@ -72,4 +73,6 @@ def score_command(
         words += ["--lesion-free", name]
     if shuffled is not None:
         words += ["--shuffled", str(shuffled)]
+    if trained_on is not None:
+        words += ["--trained-on", trained_on]
     return shlex.join(words)

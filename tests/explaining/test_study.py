@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from torch import Tensor
 
 from tumorscope.bundle.predictor import Predictor
 from tumorscope.core.errors import DataError, UsageError
+from tumorscope.core.files import sha256_bytes
+from tumorscope.core.types import ImageRecord, Pixels
 from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
+from tumorscope.data.split import load_split
 from tumorscope.explaining import removal as removal_module
 from tumorscope.explaining import study as study_module
 from tumorscope.explaining.asking import Subject
@@ -162,6 +166,40 @@ def test_other_data_leaves_out_what_training_held(run: Path, tmp_path: Path) -> 
     content = study(run, same, out=tmp_path / "y", command="c", methods=["grad-cam"])
     assert 0 < content["data"]["n"] <= len(fresh) < len(same)
     assert {entry["path"] for entry in content["gallery"]} <= {r.path for r in fresh}
+
+
+def brighter(data: Manifest, rows: list[int], *, beside: Manifest) -> Manifest:
+    """Images of `data`, one gray level brighter, so that no hash tells, followed by those of another set."""
+
+    def changed(i: int) -> ImageRecord:
+        new = sha256_bytes(f"brighter {i}".encode())
+        return replace(data.records[i], path=f"again/{i}.png", sha256=new, pixels_sha256=new)
+
+    def read(root: Path, records: Sequence[ImageRecord]) -> Iterator[Pixels]:
+        places = {r.path: i for i, r in enumerate(beside.records)}
+        for record in records:
+            if record.path in places:
+                yield from beside.pixels([places[record.path]])
+            else:
+                (pixels,) = data.pixels([int(Path(record.path).stem)])
+                yield np.minimum(pixels, 254) + np.uint8(1)
+
+    records = (*(changed(i) for i in rows), *beside.records)
+    return replace(beside, records=records, exclusions=(), inputs=len(records), reader=read)
+
+
+def test_near_copies_of_training_images_are_left_out(run: Path, data: Manifest, tmp_path: Path) -> None:
+    trained = load_split(run / "split.json", data).rows(data, "train")[:6].tolist()
+    again = brighter(data, trained, beside=load("phantom:patients=16,slices=1,size_px=48,seed=9"))
+    plain = study(run, again, out=tmp_path / "x", command="c", methods=["grad-cam"])
+    assert plain["data"]["n"] == len(again)
+    content = study(run, again, out=tmp_path / "y", command="c", methods=["grad-cam"], trained_on=data)
+    left = content["data"]["left_out"]["copies or likely patients of the run's training images"]
+    assert left >= 6
+    assert content["data"]["n"] == len(again) - left
+    assert not {entry["path"] for entry in content["gallery"]} & {r.path for r in again.records[:6]}
+    with pytest.raises(UsageError, match="what the run was trained on"):
+        study(run, data, out=tmp_path / "z", command="c", methods=["grad-cam"], trained_on=data)
 
 
 def test_without_boxes_there_is_nothing_to_score(run: Path, data: Manifest, tmp_path: Path) -> None:

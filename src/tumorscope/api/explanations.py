@@ -48,6 +48,7 @@ def score_explanations(
     mapping: Mapping[str, str] | None = None,
     lesion_free: Sequence[str] = (),
     shuffled: PathLike | None = None,
+    trained_on: Manifest | PathLike | None = None,
     command: str | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
@@ -61,6 +62,8 @@ def score_explanations(
         mapping: Class names of other data that the model calls otherwise.
         lesion_free: Further classes whose boxes surround no lesion.
         shuffled: A run with `train.control = "permuted-labels"`, whose maps are one more control.
+        trained_on: With other data: the data that the run was trained on, so that near copies of its training images
+            are left out.
         command: What the page gives as the command; made from the arguments by default.
         console: Where progress goes.
 
@@ -69,7 +72,7 @@ def score_explanations(
 
     Raises:
         DataError: If no usable image has a box, or classes do not match.
-        UsageError: For an unknown method.
+        UsageError: For an unknown method, or `trained_on` beside the run's own data.
         IntegrityError: If the bundle is damaged.
     """
     quiet_threads()
@@ -80,6 +83,7 @@ def score_explanations(
     from tumorscope.reporting.explanations_page import render_explanations
 
     manifest = manifest_of(data)
+    learned = None if trained_on is None else manifest_of(trained_on)
     folder = Path(run) / "explanations" if out is None else Path(out)
     chosen = tuple(methods) or METHODS
     with stages(console or Screen(quiet=True)) as progress:
@@ -89,12 +93,19 @@ def score_explanations(
             out=folder,
             command=command
             or score_command(
-                str(run), str(manifest.root), chosen, mapping or {}, lesion_free=lesion_free, shuffled=shuffled
+                str(run),
+                str(manifest.root),
+                chosen,
+                mapping or {},
+                lesion_free=lesion_free,
+                shuffled=shuffled,
+                trained_on=None if learned is None else str(learned.root),
             ),
             methods=chosen,
             mapping=mapping,
             lesion_free=lesion_free,
             shuffled=None if shuffled is None else Path(shuffled),
+            trained_on=learned,
             progress=progress,
         )
     render_explanations(folder)

@@ -170,6 +170,7 @@ def evaluate(
     name: str | None = None,
     part: str = "all",
     mapping: Mapping[str, str] | None = None,
+    trained_on: Manifest | PathLike | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """The evaluation of a run: as it was made, or of its bundle on other data.
@@ -180,14 +181,16 @@ def evaluate(
         name: Folder for the new evaluation inside the run; the data's name by default.
         part: "all", "train", "val" or "test" of the other data.
         mapping: Class names of the data that the model calls otherwise.
+        trained_on: The data that the run was trained on, so that near copies of its training images are told apart;
+            without it only the same files and pixels are.
         console: Where progress goes.
 
     Returns:
         The content of `evaluation.json`.
 
     Raises:
-        UsageError: If the folder is no finished run.
-        DataError: If classes do not match.
+        UsageError: If the folder is no finished run, or `trained_on` is given without data.
+        DataError: If classes do not match, or the run was not trained on `trained_on`.
         IntegrityError: If the bundle fails its checks.
     """
     from tumorscope.core.files import read_json
@@ -208,6 +211,13 @@ def evaluate(
             where=folder,
             fix="finish it with `tumorscope train ... --resume`, or give another folder",
         )
+    if data is None and trained_on is not None:
+        raise UsageError(
+            "nothing to hold against the run's training data",
+            expected="--trained-on beside --data",
+            where="--trained-on",
+            fix="give other data with --data, or leave --trained-on out",
+        )
     if data is None:
         stored: dict[str, Any] = read_json(path)
         return stored
@@ -221,6 +231,7 @@ def evaluate(
         name=name or _plain_name("phantom" if manifest.layout == "phantom" else manifest.root.name, part),
         part=part,
         mapping=mapping,
+        trained_on=None if trained_on is None else manifest_of(trained_on),
         console=console,
     )
     report(folder)

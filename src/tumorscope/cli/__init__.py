@@ -21,6 +21,7 @@ from tumorscope.cli.common import (
     Out,
     PlanWords,
     Sets,
+    TrainedOn,
     estimate_text,
     load_data,
     read_mapping,
@@ -239,6 +240,7 @@ def evaluate(
     map_: Annotated[
         list[str] | None, typer.Option("--map", help="A class called otherwise: 'DATA NAME=MODEL NAME'.")
     ] = None,
+    trained_on: TrainedOn = None,
     json_: Json = False,
 ) -> None:
     """Show a run's evaluation, or evaluate its bundle on other data."""
@@ -248,7 +250,8 @@ def evaluate(
     if data is not None:
         api.quiet_threads()
     manifest = None if data is None else load_data(data)
-    result = api.evaluate(run, manifest, name=name, part=part, mapping=mapping, console=stderr())
+    learned = None if trained_on is None else load_data(trained_on)
+    result = api.evaluate(run, manifest, name=name, part=part, mapping=mapping, trained_on=learned, console=stderr())
     if json_:
         say_json(result)
     else:

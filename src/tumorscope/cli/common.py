@@ -25,6 +25,11 @@ Cluster = Annotated[
     typer.Option("--ray", metavar="HOST:PORT|local", help="Work on a Ray cluster; all nodes must see the files."),
 ]
 
+TrainedOn = Annotated[
+    str | None,
+    typer.Option(help="With other data: the data that the run was trained on; near copies of it are told apart."),
+]
+
 PlanWords = Annotated[
     str | None,
     typer.Option(

@@ -9,7 +9,17 @@ from typing import Annotated, Any
 
 import typer
 
-from tumorscope.cli.common import Cluster, Json, Out, estimate_text, load_data, read_mapping, say_json, stderr
+from tumorscope.cli.common import (
+    Cluster,
+    Json,
+    Out,
+    TrainedOn,
+    estimate_text,
+    load_data,
+    read_mapping,
+    say_json,
+    stderr,
+)
 from tumorscope.core.errors import UsageError
 
 Folder = Annotated[Path, typer.Argument(help="Run or bundle folder.")]
@@ -132,6 +142,7 @@ def explain(
     shuffled: Annotated[
         Path | None, typer.Option(help="With --score: a run with train.control=permuted-labels, as one more control.")
     ] = None,
+    trained_on: TrainedOn = None,
     json_: Json = False,
 ) -> None:
     """Show what moved a model's answers, with sanity checks; or score heatmaps against boxes."""
@@ -155,6 +166,7 @@ def explain(
             mapping=read_mapping(map_ or ()),
             lesion_free=lesion_free or (),
             shuffled=shuffled,
+            trained_on=None if trained_on is None else load_data(trained_on),
             console=stderr(),
         )
         _show_score(content, folder, json_)

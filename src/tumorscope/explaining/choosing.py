@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tumorscope.data.copies.survey import Survey
-from tumorscope.data.image_list import seen_in_training
 from tumorscope.data.manifest import Manifest
+from tumorscope.data.seen import copies_of_training, same_in_training
 from tumorscope.data.split import load_split, sharing
 from tumorscope.data.splitting import LIKELY_KINDS
 
@@ -52,23 +52,31 @@ def own_images(run: Path, manifest: Manifest, copies: Survey) -> Chosen:
     return Chosen(test[~twins], val, train, what + ".", {"have a copy in training": int(twins.sum())})
 
 
-def other_images(run: Path, manifest: Manifest, copies: Survey, *, seed: int) -> Chosen:
-    """One image of each group of copies, without files and pictures of the run's training data; at most 400."""
-    files, pixels = seen_in_training(run)
-    records = manifest.records
-    seen = np.array([r.sha256 in files or r.pixels_sha256 in pixels for r in records])
-    groups = copies.groups(LIKELY_KINDS)
-    seen_groups = set(groups[seen].tolist())
-    of_training = np.array([g in seen_groups for g in groups.tolist()])
-    first = np.zeros(len(records), dtype=bool)
+def other_images(
+    run: Path, manifest: Manifest, copies: Survey, *, seed: int, trained_on: Manifest | None = None
+) -> Chosen:
+    """One image of each group of copies, without files and pictures of the run's training data; at most 400.
+
+    Near copies of training images are left out for certain only where the data that the run was `trained_on` is given.
+    """
+    what = "Other data: one image of each group of copies"
+    if trained_on is None:
+        groups = copies.groups(LIKELY_KINDS)
+        of_training = np.isin(groups, groups[same_in_training(run, manifest)])
+        what += ". Near copies of training images are found only by way of an image that both hold to the byte or pixel"
+        reason = "same file or pixels in the run's training, or a copy or likely patient of one"
+    else:
+        of_training = copies_of_training(run, manifest, trained_on, kinds=LIKELY_KINDS)
+        what += ", without copies and likely patients of the run's training images"
+        reason = "copies or likely patients of the run's training images"
+    first = np.zeros(len(manifest), dtype=bool)
     first[np.unique(copies.copies, return_index=True)[1]] = True
     free = np.flatnonzero(first & ~of_training)
     chosen = np.sort(np.random.default_rng(seed).permutation(free)[:OTHER_IMAGES])
     empty = np.zeros(0, dtype=np.int64)
     left = {
-        "same file or pixels in the run's training, or a copy or likely patient of one": int(of_training.sum()),
+        reason: int(of_training.sum()),
         "copies of another image": int((~first & ~of_training).sum()),
         f"not among the {OTHER_IMAGES} drawn": len(free) - len(chosen),
     }
-    what = "Other data: one image of each group of copies. Near copies of training images are found only by way of "
-    return Chosen(chosen, empty, empty, what + "an image that both hold to the byte or pixel.", left)
+    return Chosen(chosen, empty, empty, what + ".", left)

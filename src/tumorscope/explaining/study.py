@@ -58,6 +58,7 @@ def study(
     mapping: Mapping[str, str] | None = None,
     lesion_free: Sequence[str] = (),
     shuffled: Path | None = None,
+    trained_on: Manifest | None = None,
     seed: int = 0,
     progress: Report | None = None,
 ) -> dict[str, Any]:
@@ -75,6 +76,7 @@ def study(
         mapping: Class names of other data that the model calls otherwise.
         lesion_free: Further classes whose boxes surround no lesion.
         shuffled: A run of the same recipe with `train.control = "permuted-labels"`: one more model that knows nothing.
+        trained_on: With other data: the run's own, so that near copies of its training images are left out.
         seed: Of everything random.
         progress: Called with (what, done, total).
 
@@ -83,7 +85,8 @@ def study(
 
     Raises:
         DataError: If no image that may be used has a box, or classes do not match.
-        UsageError: For an unknown method, or if `shuffled` is no such run or takes other images or classes.
+        UsageError: For an unknown method, for `trained_on` beside the run's own data, or if `shuffled` is no such run
+            or takes other images or classes.
         IntegrityError: If a bundle is damaged.
     """
     bundle = load_bundle(run)
@@ -92,8 +95,18 @@ def study(
     slow = any(method.slow for method in checked)
     others = {} if shuffled is None else {SHUFFLED: shuffled_model(shuffled, bundle)}
     own = read_json(run / "run.json")["hashes"]["data"] == manifest.sha256
+    if own and trained_on is not None:
+        raise UsageError(
+            "the data to score on is what the run was trained on",
+            expected="--trained-on beside other data only",
+            where="--trained-on",
+            fix="leave it out: the run's own test images without a copy in training are taken",
+        )
     copies = survey(manifest)
-    chosen = own_images(run, manifest, copies) if own else other_images(run, manifest, copies, seed=seed)
+    if own:
+        chosen = own_images(run, manifest, copies)
+    else:
+        chosen = other_images(run, manifest, copies, seed=seed, trained_on=trained_on)
     groups = groups_of(manifest, copies)
     free = {name.casefold() for name in (*LESION_FREE, *lesion_free)}
     records = (replace(r, boxes=()) if r.label.casefold() in free else r for r in manifest.records)

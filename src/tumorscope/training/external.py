@@ -2,7 +2,7 @@
 
 In: a run folder and a Manifest. Out: a folder `evaluations/NAME` inside the run with predictions and evaluation.
 Each opening of a test part is logged in the run's ledger; images that also stand in the run's training data (same
-file or same pixels) are counted and evaluated apart.
+file or same pixels, and copies by picture where that data is given) are counted and evaluated apart.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from tumorscope.bundle.predictor import Predictor
 from tumorscope.core.errors import UsageError
 from tumorscope.core.files import read_json, write_json
 from tumorscope.core.screen import bar
+from tumorscope.data.copies.groups import COPY_KINDS
 from tumorscope.data.copies.survey import survey
-from tumorscope.data.image_list import seen_in_training
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.relabel import relabel
+from tumorscope.data.seen import copies_of_training, same_in_training
 from tumorscope.data.split import Split
 from tumorscope.data.splitting import groups_of
 from tumorscope.evaluation.conformal import describe_sets, from_json
@@ -40,6 +41,7 @@ def evaluate_on(
     name: str,
     part: str = "all",
     mapping: Mapping[str, str] | None = None,
+    trained_on: Manifest | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
     """Evaluate a run's bundle on other data.
@@ -50,6 +52,7 @@ def evaluate_on(
         name: Folder under `evaluations/`; letters, digits, dot, dash and underscore.
         part: "all", or "test" for the official test part of the data.
         mapping: Class names of the data that are called otherwise in the model.
+        trained_on: The data that the run was trained on: near copies of its training images are told apart then.
         console: Where progress goes.
 
     Returns:
@@ -57,7 +60,7 @@ def evaluate_on(
 
     Raises:
         UsageError: If the name is not usable, or the part does not exist.
-        DataError: If classes do not match.
+        DataError: If classes do not match, or the run was not trained on `trained_on`.
         IntegrityError: If the bundle fails its checks.
     """
     console = console or Console(stderr=True)
@@ -75,6 +78,10 @@ def evaluate_on(
                 fix="choose another --name; nothing was overwritten",
             )
     evaluated_sha256 = manifest.sha256
+    if trained_on is None:
+        seen = same_in_training(run, manifest)
+    else:
+        seen = copies_of_training(run, manifest, trained_on, kinds=COPY_KINDS)
     predictor = Predictor.load(run)
     card = predictor.bundle.card
     manifest = replace(relabel(manifest, card.classes, mapping or {}), positive=card.positive)
@@ -107,18 +114,16 @@ def evaluate_on(
         groups={r.path: int(g) for r, g in zip(manifest.records, groups, strict=True)},
     )
     predictions = predictions_table(manifest, split, part=part, rows=rows, probs=probs)
-    files, pixels = seen_in_training(run)
-    clean = np.array(
-        [manifest.records[i].sha256 not in files and manifest.records[i].pixels_sha256 not in pixels for i in chosen]
-    )
+    clean = ~seen[rows]
     warnings = []
     subsets = {}
     if not clean.all():
+        what, how = ("exact copy", "the same file or pixels") if trained_on is None else ("copy", "a copy")
         warnings.append(
-            f"{int((~clean).sum()):,} of {len(clean):,} images have the same file or pixels in the run's "
+            f"{int((~clean).sum()):,} of {len(clean):,} images have {how} in the run's "
             "training data: this is no external test for them"
         )
-        subsets = {"no exact copy in training": clean, "exact copy in training": ~clean}
+        subsets = {f"no {what} in training": clean, f"{what} in training": ~clean}
     record = read_json(run / "data.json")
     run_record = read_json(run / "run.json")
     point = None

@@ -59,20 +59,20 @@ class Survey:
         return self.groups()
 
 
-def survey(manifest: Manifest, *, threads: int = 0, progress: Progress | None = None) -> Survey:
-    """Find the copies among the images of `manifest`.
+def survey(*manifests: Manifest, threads: int = 0, progress: Progress | None = None) -> Survey:
+    """Find the copies among all images of `manifests`; positions run through them in their order.
 
     Args:
-        manifest: The data.
+        manifests: The data, one set or several.
         threads: Threads of the comparison; 0 for one a CPU. The answer does not depend on it.
         progress: Called as `progress(stage, done, total)` with stages "describe", "search" and "verify".
     """
-    hashes = [r.sha256 for r in manifest.records]
-    pixels = [r.pixels_sha256 for r in manifest.records]
-    thumbs = thumbnails(manifest, progress=progress)
+    hashes = [r.sha256 for manifest in manifests for r in manifest.records]
+    pixels = [r.pixels_sha256 for manifest in manifests for r in manifest.records]
+    thumbs = np.concatenate([thumbnails(manifest, progress=progress) for manifest in manifests])
     key = sha256_value({"files": hashes, "pixels": pixels, "engine": ENGINE_VERSION})[:32]
     path = cache_root() / "copies" / f"{key}.npz"
-    kept = _read(path, len(manifest))
+    kept = _read(path, len(hashes))
     if kept is not None:
         return Survey(thumbs, kept, reused=True)
     items = CopyItems(thumbs, hashes, pixels)
