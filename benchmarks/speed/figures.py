@@ -15,8 +15,14 @@ def peak_mb() -> float:
     return (own + children) / 1024
 
 
-def figures(start: float, epochs: list[float]) -> dict[str, float]:
+def figures(start: float, epochs: list[float], *, first: float | None = None) -> dict[str, float]:
     """Figures of a training that began at `start` (by `time.perf_counter`) and has just ended.
+
+    Args:
+        start: When it began.
+        epochs: Seconds of each epoch.
+        first: When the first epoch ended, for what does more than epochs after it (checkpoints); by default that is
+            what the later epochs leave of all of it.
 
     Returns:
         whole: Seconds of all of it.
@@ -27,7 +33,7 @@ def figures(start: float, epochs: list[float]) -> dict[str, float]:
     whole = time.perf_counter() - start
     return {
         "whole": whole,
-        "first": whole - sum(epochs[1:]),
+        "first": whole - sum(epochs[1:]) if first is None else first - start,
         "epoch": sorted(epochs)[len(epochs) // 2],
         "peak_mb": peak_mb(),
     }

@@ -9,6 +9,7 @@ cache, building the network, the frozen part, all epochs with their checkpoints.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import sys
 import tempfile
@@ -35,6 +36,20 @@ from tumorscope.training.fit import fit
 from tumorscope.training.losses import make_loss
 from tumorscope.training.plan import Plan, Wishes, choose_plan, threads_set
 from tumorscope.training.recipe import Recipe, parse_recipe
+
+
+class Watch(io.StringIO):
+    """Where the lines of a training go; notes when the first epoch's line came."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first: float | None = None
+
+    def write(self, text: str) -> int:
+        """Take a line."""
+        if self.first is None and "train_loss" in text:
+            self.first = time.perf_counter()
+        return super().write(text)
 
 
 def recipe_of(work: Job, seed: int) -> Recipe:
@@ -107,7 +122,7 @@ def plan_of(work: Job, recipe: Recipe, root: Path, wishes: Wishes) -> Plan:
 def run(work: Job, wishes: Wishes, *, seed: int = 0, weights: Path | None = None) -> dict[str, Any]:
     """The figures of one training, the plan, and the frozen part; with test images also its accuracy on them."""
     recipe = recipe_of(work, seed)
-    quiet = Console(quiet=True)
+    watch = Watch()
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         plan = plan_of(work, recipe, root / "plan", wishes)
@@ -127,9 +142,9 @@ def run(work: Job, wishes: Wishes, *, seed: int = 0, weights: Path | None = None
                 positive=None,
                 plan=plan,
                 split_sha256="",
-                console=quiet,
+                console=Console(file=watch),
             )
-        found = figures(start, result.seconds)
+        found = figures(start, result.seconds, first=watch.first)
         more: dict[str, Any] = {
             "plan": plan.line(),
             "frozen": result.stages[0]["frozen"],
