@@ -41,6 +41,10 @@ answer rests on something else, or on the lesion's surroundings.
 - **yesno**, Grad-CAM: in the worst pictures the heat lies on the skull, the ear, the eye or the jaw, on the far side \
 of the head from the lesion, while the answer is "yes" with 0.86 and more. Large bright lesions are hit, small ones \
 are not. Nothing in these pictures says that this network looks at the lesion.
+- **4class**, HiResCAM: without copies of training images nearly all that is left are gliomas. In the worst pictures \
+specks lie on the cortex, the jaw or the neck, far from a lesion that the eye finds at once, while the answer is \
+"glioma" with 0.96 and more: it rests on something else. In the better half a part of the heat lies on the lesion, \
+beside specks elsewhere.
 """
 
 

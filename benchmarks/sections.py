@@ -40,7 +40,8 @@ def measured(stamps: Sequence[Mapping[str, Any]]) -> str:
     for cpu, threads, torch in kinds:
         days = sorted({s["day"] for s in stamps if (s["cpu"], s["threads"], s["torch"]) == (cpu, threads, torch)})
         when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-        found.append(f"Measured {when}: {cpu}, {threads} threads, torch {torch}.")
+        some = f"{threads} thread{'' if str(threads) == '1' else 's'}"
+        found.append(f"Measured {when}: {cpu}, {some}, torch {torch}.")
     return " ".join(found)
 
 
