@@ -1,6 +1,7 @@
 """Does the fast path learn as well? The baseline and tumorscope train the same work with several seeds.
 
     python -m benchmarks.speed.accuracy NAME --data DATA --weights WEIGHTS [--seed 0]
+                                        [--precision auto]
 
 Both start from the same kind of weights and see the same images with the same network, optimizer, rate, batch and
 epochs, unless the work says that ours takes another course; otherwise only how it is computed differs. Test images
@@ -58,13 +59,14 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--weights", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of ours")
     arguments = parser.parse_args()
     work = next(w for w in ACCURACY_WORKS if w.name == arguments.name)
     job = job_of(work, arguments.data / work.data)
     weights = arguments.weights / WEIGHTS[work.name] if work.name in WEIGHTS else None
     found = {
         "baseline": seed_loop.run(job, 0, seed=arguments.seed, weights=weights)["accuracy"],
-        "ours": ours.run(job, Wishes(), seed=arguments.seed, weights=weights)["accuracy"],
+        "ours": ours.run(job, Wishes(precision=arguments.precision), seed=arguments.seed, weights=weights)["accuracy"],
     }
     sys.stdout.write(json.dumps(found) + "\n")
 
