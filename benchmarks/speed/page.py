@@ -346,5 +346,7 @@ def page(found: Found, path: Path) -> str:
             found.get(part, {}).get(key, {}) and found["measured"][part][key] for part, keys in needs for key in keys
         ]
         lines = write(found) if all(stamps) else []
-        new[title] = [measured(stamps), "", *lines] if lines else []
+        # what a reader must know of how the figures came into the file
+        said = [found["notes"][title], ""] if title in found.get("notes", {}) else []
+        new[title] = [measured(stamps), "", *said, *lines] if lines else []
     return merged(path, HEAD, list(PARTS), new)
