@@ -14,6 +14,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -86,7 +87,23 @@ def network(work: Job, weights: Path | None) -> nn.Module:
     return model
 
 
-def run(work: Job, workers: int, *, seed: int = 0, weights: Path | None = None) -> dict[str, float]:
+def turning(side: int, *, mirrored: bool) -> list[Any]:
+    """A random turn by up to 10 degrees.
+
+    Args:
+        side: Height and width in pixels.
+        mirrored: As tumorscope turns: between pixels, what lies outside mirrored in. Otherwise as torchvision does by
+            itself, and the student systems with it: by the nearest pixel, with black corners.
+    """
+    if not mirrored:
+        return [transforms.RandomRotation(10)]
+    turn = transforms.RandomRotation(10, interpolation=transforms.InterpolationMode.BILINEAR)
+    return [transforms.Pad(side // 4, padding_mode="symmetric"), turn, transforms.CenterCrop(side)]
+
+
+def run(
+    work: Job, workers: int, *, seed: int = 0, weights: Path | None = None, mirrored: bool = False
+) -> dict[str, float]:
     """The figures of one training; with test images also its accuracy on them."""
     side = work.work.size_px
     small = work.work.data.endswith(".npz")
@@ -95,7 +112,13 @@ def run(work: Job, workers: int, *, seed: int = 0, weights: Path | None = None) 
     )
     resize = [] if small else [transforms.Resize((side, side))]
     changed = transforms.Compose(
-        [*resize, transforms.RandomHorizontalFlip(), transforms.RandomRotation(10), transforms.ToTensor(), scale]
+        [
+            *resize,
+            transforms.RandomHorizontalFlip(),
+            *turning(side, mirrored=mirrored),
+            transforms.ToTensor(),
+            scale,
+        ]
     )
     plain = transforms.Compose([*resize, transforms.ToTensor(), scale])
     torch.manual_seed(seed)
