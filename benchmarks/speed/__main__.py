@@ -26,7 +26,7 @@ from typing import Any
 from benchmarks.sections import stamp
 from benchmarks.speed.accuracy import ACCURACY_WORKS
 from benchmarks.speed.page import page
-from benchmarks.speed.works import WORKS, Work
+from benchmarks.speed.works import LEARNED, WORKS, Work
 from tumorscope.core.files import write_json
 from tumorscope.core.waiting import WAITING
 
@@ -46,6 +46,7 @@ LONG = ("efficientnet-lite0", "efficientnet-b0", "resnet50", "tinyvgg")
 
 PEERS = {
     "resnet50": ("timm", "fastai", "ultralytics"),
+    "resnet18": ("timm", "fastai", "ultralytics"),
     "efficientnet-b0": ("timm", "fastai", "ultralytics"),
     "efficientnet-lite0": ("timm", "fastai"),
 }
@@ -113,6 +114,8 @@ def parts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[]
         yield "works", work.name, partial(time_work, work, data, repeats, peers)
     for model in ("resnet50", "efficientnet_b0"):
         yield "inference", model, partial(time_inference, model, repeats)
+    for seed in range(SEEDS) if peers else ():
+        yield "learned", str(seed), partial(time_learned, seed, data, peers)
     folder = str(arguments.json.parent / "speed-files")
     for n in GROWTH:
         yield "growth", str(n), partial(time_growth, n, folder)
@@ -122,6 +125,14 @@ def parts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[]
             yield "accuracy", work.name, partial(seeds, work.name, given)
         for side in ("baseline", "ours"):
             yield "reach", side, partial(timed, "reach", side, *given)
+
+
+def time_learned(seed: int, data: str, peers: Path) -> dict[str, Any]:
+    """Seconds and accuracy of ours and of every peer on one work, from one seed."""
+    words = (LEARNED.name, "--data", data, "--seed", str(seed))
+    python = str(peers / "bin" / "python")
+    found = {"ours": timed("ours", *words)}
+    return found | {name: timed("peers", name, *words, python=python) for name in PEERS[LEARNED.model]}
 
 
 def time_growth(n: int, folder: str) -> dict[str, Any]:

@@ -149,6 +149,7 @@ def run(work: Job, wishes: Wishes, *, seed: int = 0, weights: Path | None = None
             "plan": plan.line(),
             "frozen": result.stages[0]["frozen"],
             "history": [row["val_accuracy"] for row in result.rows],
+            "val_accuracy": result.rows[-1]["val_accuracy"],
         }
         if len(work.test):
             images = opened(work, work.test.tolist(), root / "test")
@@ -164,9 +165,10 @@ def main() -> None:
     parser.add_argument("name")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--compile", action="store_true", help="compile the network, as long runs do")
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     wishes = Wishes(compile=arguments.compile)
-    sys.stdout.write(json.dumps(run(job(arguments.name, arguments.data), wishes)) + "\n")
+    sys.stdout.write(json.dumps(run(job(arguments.name, arguments.data), wishes, seed=arguments.seed)) + "\n")
 
 
 if __name__ == "__main__":

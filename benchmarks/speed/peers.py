@@ -1,12 +1,14 @@
 """What a user would pick instead: fastai, Ultralytics `classify`, timm's way to train, on the same images.
 
     python -m benchmarks.speed.peers make-env ENV                  # an environment of their own, once
-    ENV/bin/python -m benchmarks.speed.peers timm NAME --data DATA # one timing; also fastai, ultralytics
+    ENV/bin/python -m benchmarks.speed.peers timm NAME --data DATA [--seed 0]  # one timing; also fastai, ultralytics
 
 The same network (by timm; Ultralytics takes torchvision's), size, batch and number of epochs, random initial weights,
-each peer's own loader with its usual two workers and its own augmentation by flips and small turns. fastai and
-Ultralytics train in float32 on a CPU; timm's loop as its train.py does with `--amp --amp-dtype bfloat16
---channels-last`. Prints seconds of all of it and of the median epoch, validation included.
+each peer's own loader with its usual two workers. fastai flips and turns by up to 10 degrees; timm and Ultralytics
+change images as they do by themselves, or, in a work that asks for it ("mild"), by flips and crops of 0.9 to 1 of the
+area. fastai and Ultralytics train in float32 on a CPU; timm's loop as its train.py does with `--amp --amp-dtype
+bfloat16 --channels-last`. Prints seconds of all of it and of the median epoch, validation included, and the accuracy
+of the last validation by the peer's own count.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ from benchmarks.speed.figures import figures
 from benchmarks.speed.works import Job, job
 
 WORKERS = 2
+COLOURS = {"hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0}
 
 
 def make_env(folder: Path) -> None:
@@ -46,7 +49,7 @@ def _named(work: Job, rows: Any) -> tuple[list[Path], list[int]]:
     return paths, work.targets[rows].tolist()
 
 
-def timm_loop(work: Job) -> dict[str, float]:
+def timm_loop(work: Job, seed: int) -> dict[str, float]:
     """Timm's transforms, optimizer and step: bf16 autocast and channels-last, as its train.py with those options."""
     import timm
     import torch
@@ -58,9 +61,10 @@ def timm_loop(work: Job) -> dict[str, float]:
     class Files(Dataset[Any]):
         def __init__(self, rows: Any, training: bool) -> None:
             self.paths, self.targets = _named(work, rows)
-            self.change = create_transform(
-                (3, work.work.size_px, work.work.size_px), is_training=training, no_aug=not training
-            )
+            side = work.work.size_px
+            mild: dict[str, Any] = {"scale": (0.9, 1.0), "ratio": (1.0, 1.0), "color_jitter": 0}
+            options = mild if work.work.mild and training else {}
+            self.change = create_transform((3, side, side), is_training=training, no_aug=not training, **options)
 
         def __len__(self) -> int:
             return len(self.paths)
@@ -68,6 +72,7 @@ def timm_loop(work: Job) -> dict[str, float]:
         def __getitem__(self, index: int) -> Any:
             return self.change(Image.open(self.paths[index]).convert("RGB")), self.targets[index]
 
+    torch.manual_seed(seed)
     start = time.perf_counter()
     train = DataLoader(
         Files(work.train, training=True),
@@ -78,9 +83,9 @@ def timm_loop(work: Job) -> dict[str, float]:
     )
     val = DataLoader(Files(work.val, training=False), work.work.batch_size, num_workers=WORKERS)
     model = timm.create_model(work.work.model, num_classes=work.classes).to(memory_format=torch.channels_last)
-    optimizer = create_optimizer_v2(model, opt="adam", lr=1e-4)
+    optimizer = create_optimizer_v2(model, opt="adam", lr=work.work.lr)
     criterion = torch.nn.CrossEntropyLoss()
-    epochs = []
+    epochs, right = [], 0
     for _ in range(work.work.epochs):
         begun = time.perf_counter()
         model.train()
@@ -92,20 +97,24 @@ def timm_loop(work: Job) -> dict[str, float]:
             loss.backward()
             optimizer.step()
         model.eval()
+        right = 0
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             for images, targets in val:
-                criterion(model(images.to(memory_format=torch.channels_last)), targets).item()
+                logits = model(images.to(memory_format=torch.channels_last))
+                criterion(logits, targets).item()
+                right += int((logits.argmax(dim=1) == targets).sum())
         epochs.append(time.perf_counter() - begun)
-    return figures(start, epochs)
+    return {**figures(start, epochs), "val_accuracy": right / len(work.val)}
 
 
-def fastai(work: Job) -> dict[str, float]:
+def fastai(work: Job, seed: int) -> dict[str, float]:
     """Fastai's DataBlock and Learner."""
     import timm
     import torch
     from fastai.vision import all as fast
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    fast.set_seed(seed)
     start = time.perf_counter()
     paths, targets = _named(work, np.concatenate([work.train, work.val]))
     block = fast.DataBlock(
@@ -125,12 +134,12 @@ def fastai(work: Job) -> dict[str, float]:
     with learner.no_bar(), learner.no_logging():
         for _ in range(work.work.epochs):
             begun = time.perf_counter()
-            learner.fit(1, lr=1e-4)
+            learner.fit(1, lr=work.work.lr)
             epochs.append(time.perf_counter() - begun)
-    return figures(start, epochs)
+    return {**figures(start, epochs), "val_accuracy": float(learner.recorder.values[-1][-1])}
 
 
-def ultralytics(work: Job) -> dict[str, float]:
+def ultralytics(work: Job, seed: int) -> dict[str, float]:
     """Ultralytics' classification trainer on folders of links, with torchvision's network of the same name."""
     os.environ |= {"YOLO_OFFLINE": "true", "YOLO_VERBOSE": "false", "WANDB_DISABLED": "true"}
     with tempfile.TemporaryDirectory() as name:
@@ -187,7 +196,9 @@ def ultralytics(work: Job) -> dict[str, float]:
                 "amp": False,
                 "plots": False,
                 "optimizer": "Adam",
-                "lr0": 1e-4,
+                "lr0": work.work.lr,
+                "seed": seed,
+                **({"scale": 0.1, "auto_augment": None, "erasing": 0.0, **COLOURS} if work.work.mild else {}),
                 "project": str(root / "runs"),
                 "save": False,
             }
@@ -197,10 +208,12 @@ def ultralytics(work: Job) -> dict[str, float]:
         trainer.add_callback("on_train_epoch_start", lambda _: begun.append(time.perf_counter()))
         trainer.add_callback("on_fit_epoch_end", lambda _: epochs.append(time.perf_counter() - begun[-1]))
         trainer.train()
-        return figures(start, epochs[: work.work.epochs])
+        accuracy = float(trainer.metrics["metrics/accuracy_top1"])
+        return {**figures(start, epochs[: work.work.epochs]), "val_accuracy": accuracy}
 
 
-PEERS: dict[str, Callable[[Job], dict[str, float]]] = {"timm": timm_loop, "fastai": fastai, "ultralytics": ultralytics}
+Train = Callable[[Job, int], dict[str, float]]
+PEERS: dict[str, Train] = {"timm": timm_loop, "fastai": fastai, "ultralytics": ultralytics}
 
 
 def main() -> None:
@@ -208,11 +221,12 @@ def main() -> None:
     parser.add_argument("peer", choices=[*PEERS, "make-env"])
     parser.add_argument("name", help="a work, or the environment's folder")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     if arguments.peer == "make-env":
         make_env(Path(arguments.name))
     else:
-        found = PEERS[arguments.peer](job(arguments.name, arguments.data))
+        found = PEERS[arguments.peer](job(arguments.name, arguments.data), arguments.seed)
         sys.stdout.write(json.dumps(found) + "\n")
 
 
