@@ -21,7 +21,7 @@ from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 from tumorscope.imaging.cache import PixelCache
 from tumorscope.imaging.preprocess import Preprocessing
-from tumorscope.training.attend import FLOOR, REGION_PX, Attention, check_boxes, region_masks
+from tumorscope.training.attend import FLOOR, REGION_PX, Attention, region_masks, regions_to_attend
 from tumorscope.training.run import train
 
 QUIET = Console(quiet=True)
@@ -66,6 +66,21 @@ def test_a_box_that_was_cut_away_leaves_nothing(boxed: Manifest) -> None:
     cache = _cache(boxed, 112)
     cache.geometries[0, 2] = boxed.records[0].width_px  # the input shows what lies right of the image
     assert not region_masks(boxed, cache)[0].any()
+
+
+@pytest.mark.parametrize(("name", "given"), [("No Tumor", ()), ("gesund", ("Gesund",))])
+def test_boxes_round_the_head_are_not_attended(boxed: Manifest, name: str, given: tuple[str, ...]) -> None:
+    cache, rows = _cache(boxed, 112), np.arange(len(boxed))
+    head = replace(
+        boxed,
+        classes=(*boxed.classes, name),
+        records=tuple(replace(r, label=name) if i == 1 else r for i, r in enumerate(boxed.records)),
+    )
+    masks, n = regions_to_attend(head, cache, rows, lesion_free=given)
+    assert n == 2
+    assert [bool(masks[i].any()) for i in range(3)] == [True, False, True]
+    with pytest.raises(UsageError, match="no training image has a box round a lesion"):
+        regions_to_attend(head, cache, rows, lesion_free=[boxed.records[0].label.upper(), name])
 
 
 class _TwoSpots(nn.Module):
@@ -216,6 +231,6 @@ def test_attention_is_never_compiled() -> None:
 def test_no_boxes_no_attention(tmp_path: Path) -> None:
     manifest = load(class_folders(tmp_path / "scans", per_class=16))
     with pytest.raises(UsageError, match="no training image has a box"):
-        check_boxes(manifest, np.arange(4))
+        regions_to_attend(manifest, _cache(manifest, 112), np.arange(4))
     with pytest.raises(UsageError, match="no spatial layer"):
         Attention(_TwoSpots(), "", classes=2, positive=None, weight=1.0)

@@ -20,6 +20,7 @@ from tumorscope.bundle.predictor import Predictor
 from tumorscope.core.errors import DataError, UsageError
 from tumorscope.core.files import atomic_path, read_json, save_npz, write_json
 from tumorscope.data.copies.survey import survey
+from tumorscope.data.lesions import lesion_boxes
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.relabel import relabel
 from tumorscope.data.splitting import groups_of
@@ -36,8 +37,6 @@ from tumorscope.imaging.boxes import Boxes, boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.cache import PixelCache, open_cache
 
 Report = Callable[[str, int, int], None]
-LESION_FREE = ("no", "no tumor", "no tumour", "notumor", "no_tumor", "normal", "healthy", "none", "negative")
-"""Class names, folded, whose boxes do not surround a lesion (the head, in the public boxes set)."""
 METHODS = ("grad-cam", "layer-cam", "hires-cam")
 """Methods scored unless others are named: those that cost about one forward pass."""
 THRESHOLD_IMAGES, THRESHOLD_IMAGES_SLOW = 128, 16
@@ -108,9 +107,7 @@ def study(
     else:
         chosen = other_images(run, manifest, copies, seed=seed, trained_on=trained_on)
     groups = groups_of(manifest, copies)
-    free = {name.casefold() for name in (*LESION_FREE, *lesion_free)}
-    records = (replace(r, boxes=()) if r.label.casefold() in free else r for r in manifest.records)
-    manifest = replace(manifest, records=tuple(records))
+    manifest = lesion_boxes(manifest, lesion_free)
     rng = np.random.default_rng(seed)
     thresholds = THRESHOLD_IMAGES_SLOW if slow else THRESHOLD_IMAGES
     chosen = replace(chosen, val=np.sort(rng.permutation(chosen.val)[:thresholds]))

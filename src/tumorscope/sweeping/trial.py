@@ -24,7 +24,7 @@ from tumorscope.imaging.loader import BatchLoader
 from tumorscope.models.freeze import apply_freeze, trainable_names
 from tumorscope.models.registry import BuiltModel, build_model
 from tumorscope.sweeping.job import Job
-from tumorscope.training.attend import check_boxes, region_masks
+from tumorscope.training.attend import regions_to_attend
 from tumorscope.training.fit import fit
 from tumorscope.training.losses import Loss, make_loss, outputs_needed
 from tumorscope.training.plan import Plan, choose_plan, threads_set
@@ -161,8 +161,7 @@ def _bench(job: Job, recipe: Recipe, fold: int) -> _Bench:
     augment["scale"] = tuple(augment["scale"])
     regions = None
     if recipe.train.attend == "boxes":
-        check_boxes(manifest, train)
-        regions = region_masks(manifest, cache)
+        regions, _ = regions_to_attend(manifest, cache, train, lesion_free=recipe.train.lesion_free)
     common: dict[str, Any] = {
         "batch_size": recipe.train.batch_size,
         "normalisation": built.normalisation,

@@ -10,6 +10,8 @@ second derivatives, because the channel weights are taken as constants of the st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tumorscope.core.errors import UsageError
+from tumorscope.data.lesions import lesion_boxes
 from tumorscope.data.manifest import Manifest
 from tumorscope.imaging.boxes import box_mask, boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.cache import PixelCache
@@ -27,6 +30,35 @@ REGION_PX = 56
 """Side of a region mask: eight times finer than the 7 x 7 maps of common networks at 224 px."""
 FLOOR = 1e-3
 """Added to shares: a map wholly outside costs -log of about 0.001, not infinity."""
+
+
+def regions_to_attend(
+    manifest: Manifest, cache: PixelCache, rows: NDArray[np.int64], *, lesion_free: Sequence[str] = ()
+) -> tuple[NDArray[np.uint8], int]:
+    """Where the evidence should lie: masks of the boxes round lesions, and how many of the images at `rows` have one.
+
+    Args:
+        manifest: Images with boxes.
+        cache: The network's input of every image of the manifest.
+        rows: The training images.
+        lesion_free: Classes whose boxes surround no lesion, besides those that are known by name.
+
+    Returns:
+        (N, 1, 56, 56) uint8 masks, and the number of training images with a box.
+
+    Raises:
+        UsageError: If no training image has such a box.
+    """
+    lesions = lesion_boxes(manifest, lesion_free)
+    boxed = sum(bool(lesions.records[i].boxes) for i in rows.tolist())
+    if not boxed:
+        raise UsageError(
+            'attend = "boxes", but no training image has a box round a lesion',
+            expected="boxes in label files or in the table, on images of classes with a lesion",
+            where="[train] attend",
+            fix='leave attend out, or give data with boxes (see "Bring your own data")',
+        )
+    return region_masks(lesions, cache), boxed
 
 
 def region_masks(manifest: Manifest, cache: PixelCache) -> NDArray[np.uint8]:
@@ -42,19 +74,6 @@ def region_masks(manifest: Manifest, cache: PixelCache) -> NDArray[np.uint8]:
             boxes = boxes_to_input(pixels, cache.geometry(row), size_px=size_px) * (REGION_PX / size_px)
             masks[row, 0] = box_mask(boxes, width_px=REGION_PX, height_px=REGION_PX) * np.uint8(255)
     return masks
-
-
-def check_boxes(manifest: Manifest, rows: NDArray[np.int64]) -> int:
-    """Number of the images at `rows` that have a box; raises UsageError if none has."""
-    boxed = sum(bool(manifest.records[i].boxes) for i in rows.tolist())
-    if not boxed:
-        raise UsageError(
-            'attend = "boxes", but no training image has a box',
-            expected="boxes in label files or in the table",
-            where="[train] attend",
-            fix='leave attend out, or give data with boxes (see "Bring your own data")',
-        )
-    return boxed
 
 
 class Attention:

@@ -114,6 +114,9 @@ class TrainPart(_Strict):
         "none", description="boxes: keep the evidence for the true class inside the annotated boxes while training"
     )
     attend_weight: float = Field(1.0, gt=0, description="factor of the cost, -log of the share of evidence inside")
+    lesion_free: list[str] = Field(
+        [], description="attend: classes whose boxes surround no lesion, besides those named no, normal, healthy, none"
+    )
     early_stop: EarlyStop | None = None
 
     @model_validator(mode="after")

@@ -25,7 +25,7 @@ from tumorscope.imaging.cache import PixelCache, open_cache
 from tumorscope.imaging.loader import BatchLoader
 from tumorscope.models.freeze import apply_freeze, trainable_names
 from tumorscope.models.registry import BuiltModel, build_model
-from tumorscope.training.attend import check_boxes, region_masks
+from tumorscope.training.attend import regions_to_attend
 from tumorscope.training.checkpoint import begun_plan, load_checkpoint
 from tumorscope.training.control import PERMUTED, taught_targets
 from tumorscope.training.finishing import Trained, finish
@@ -255,8 +255,8 @@ def train(
     augment["scale"] = tuple(augment["scale"])
     regions = None
     if recipe.train.attend == "boxes":
-        boxed = check_boxes(manifest, rows["train"])
-        regions = region_masks(manifest, cache)
+        free = recipe.train.lesion_free
+        regions, boxed = regions_to_attend(manifest, cache, rows["train"], lesion_free=free)
         console.print(f"attend: boxes on {boxed:,} of {len(rows['train']):,} training images", highlight=False)
     train_loader = BatchLoader(
         cache.images,
