@@ -7,25 +7,30 @@ seen in pictures is written here by hand.
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
 from benchmarks.audits import estimate, read
-from benchmarks.explanations_studies import STAMP, STUDIES, TRAINED, Study, train_words
+from benchmarks.explanations_sections import BLIND, ceiling_lines, commands, speed_lines, study_lines
+from benchmarks.explanations_studies import STUDIES
 from benchmarks.results import finished
-from benchmarks.sections import measured, merged, table
+from benchmarks.sections import merged, table
+from tumorscope.evaluation.intervals import as_json
+from tumorscope.explaining.values import paired
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results" / "explanations.md"
-MEASURES = ("pointing", "energy", "iou", "box_hit", "ap30", "ap50")
-BLIND = "@random-weights"
+SAME = ("model.weights", "name", "title")
+"""Settings that may differ without a difference in the training: where the weight file lies, names."""
 HEAD = """# Heatmaps scored against boxes
 
 Made by `python -m benchmarks.explanations --data DATA --weights WEIGHTS --runs RUNS`; every figure is read from a \
 file of a command. 95% intervals by groups of copies and likely patients. A heatmap shows influence, not location. \
 [Heatmaps](../explanation/heatmaps.md) says what each figure and each control means. **▲** stands where the interval \
 of the paired difference lies above zero against every control.
+"""
+MISSES = """\
+MISSES_TEXT
 """
 PICTURES = """The pictures of this set have no stated licence, so none is printed here; \
 `RUNS/explanations/NAME/explanations.html` shows 24 of each study, the twelve with least heat in the boxes first. \
@@ -50,198 +55,131 @@ beside specks elsewhere.
 
 def short_lines(studies: dict[str, dict[str, Any]]) -> list[str]:
     """Targets and what was found, on the run's own test images."""
-    rows = []
-    if not {"boxes", "boxes-attend"} <= set(studies):
+    shown = [name for name in ("boxes", "boxes-fine", "boxes-attend") if name in studies]
+    if "boxes-attend" not in shown:
         return []
-    for name in ("boxes", "boxes-attend"):
+    rows = []
+    for name in shown:
         score = studies[name]["score"]
-        best = _best(score)
+        best = score["best"]
         overall, centre = score["sources"][best]["overall"], score["sources"]["centre"]["overall"]
         energy = overall["energy"]["value"] / centre["energy"]["value"]
         blind = score["gaps"][f"{best}{BLIND}"]["uniform"]
+        likeness = score["cascade"][best][-1]["similarity"]
         rows.append(
             [
                 name,
                 score["sources"][best]["title"],
-                estimate(overall["pointing"]),
-                f"{estimate(overall['energy'])}, {energy:.1f} times the centre's",
-                f"pointing {estimate(blind['pointing'], signed=True)}, energy {estimate(blind['energy'], signed=True)}",
+                f"{estimate(overall['pointing'])}, {_reached(overall['pointing'], 0.8)}",
+                f"{estimate(overall['energy'])}, {energy:.1f} times the centre's, {_said(energy >= 2)}",
+                f"pointing {estimate(blind['pointing'], signed=True)}, "
+                f"energy {estimate(blind['energy'], signed=True)}, "
+                f"{_said(all(_holds_zero(blind[m]) for m in ('pointing', 'energy')))}",
+                estimate(likeness, signed=True),
             ]
         )
-    header = ["run", "best method by energy", "pointing (target 0.80)", "energy (target: twice the centre's)"]
-    return table([*header, "its random weights minus uniform heat (target: none)"], rows)
+    header = ["run", "method (chosen on validation images)", "pointing (target 0.80)"]
+    header += ["energy (target: twice the centre's)", "its random weights minus uniform heat (target: none)"]
+    return [*table([*header, "likeness of its maps to those of random weights"], rows), *MISSES.splitlines(), ""]
 
 
-def _best(score: dict[str, Any]) -> str:
-    methods = [str(name) for name, row in score["sources"].items() if row["kind"] == "method"]
-    return max(methods, key=lambda name: score["sources"][name]["overall"]["energy"]["value"])
+def _said(met: bool) -> str:
+    return "met" if met else "missed"
 
 
-def study_lines(study: Study, found: dict[str, Any], runs: Path) -> list[str]:
-    """One study's section."""
-    score, data = found["score"], found["data"]
-    left = "; ".join(f"{n:,} {reason}" for reason, n in data["left_out"].items() if n)
-    lines = [
-        f"{data['what']} n = {data['n']:,}, of which {data['with_boxes']:,} have a box."
-        + (f" Left out: {left}." if left else ""),
-        *_accuracy_line(study, runs),
-        "",
-        "```",
-        *(_commands(list(study.trained)) if not study.name.startswith("boxes") else []),
-        shlex.join(["tumorscope", *study.words("DATA", "RUNS")]),
-        "```",
-        "",
-        measured([read(runs / "explanations" / study.name / STAMP)]),
-        "",
-    ]
-    rows = []
-    for name, row in score["sources"].items():
-        gaps = score["gaps"].get(name, {}) if row["kind"] == "method" else {}
-        cells = []
-        for measure in MEASURES:
-            above = bool(gaps) and all(control[measure]["better"] for control in gaps.values())
-            cells.append(estimate(row["overall"][measure]) + (" **▲**" if above else ""))
-        rows.append([row["title"], *cells])
-    lines += table(["heat", *MEASURES], rows)
-    lines += _blind_lines(score)
-    rows = [
-        [r["name"], estimate(r["accuracy"]), "–" if r["change"] is None else estimate(r["change"], signed=True)]
-        for r in found["removal"]["rows"]
-    ]
-    lines += table([f"picture (n = {found['removal']['n']:,})", "accuracy", "change"], rows)
-    rows = [
-        [name, estimate(one["deletion_area"]), estimate(one["insertion_area"])]
-        for name, one in found["curves"]["methods"].items()
-    ]
-    return lines + table([f"order (n = {found['curves']['n']})", "area under deletion", "area under insertion"], rows)
+def _reached(found: dict[str, Any], target: float) -> str:
+    """Whether a target is met, and whether the interval says so too."""
+    if found["value"] < target:
+        return "missed" if found["high"] < target else "missed, within the interval"
+    return "met" if found["low"] >= target else "met, but the interval begins below"
 
 
-def _accuracy_line(study: Study, runs: Path) -> list[str]:
-    """How good a network is that was trained for this study alone; others stand on the page of recipes."""
-    if study.run not in TRAINED or study.name.startswith("boxes"):
-        return []
-    evaluation = read(runs / study.run / "evaluation.json")
-    clean = evaluation["subsets"]["no copy in training"]
-    return [
-        f"Its accuracy on its own official test part: {estimate(evaluation['metrics']['accuracy'])}, n = "
-        f"{evaluation['n']:,}; on test images without a copy in training "
-        f"{estimate(clean['metrics']['accuracy'])}, n = {clean['n']}."
-    ]
+def _holds_zero(found: dict[str, Any]) -> bool:
+    return bool(found["low"] <= 0 <= found["high"])
 
 
-def _blind_lines(score: dict[str, Any]) -> list[str]:
-    """What random weights do: their maps against chance, and likeness to the trained model's."""
-    rows = []
-    for name, steps in score["cascade"].items():
-        gaps = score["gaps"][f"{name}{BLIND}"]
-        cells = [estimate(gaps[c][m], signed=True) for m in ("pointing", "energy") for c in ("uniform", "centre")]
-        last = steps[-1]
-        likeness = f"{estimate(last['similarity'], signed=True)}, n = {last['n']}"
-        rows.append([score["sources"][f"{name}{BLIND}"]["title"], *cells, likeness])
-    header = ["random weights", *(f"{m} minus {c}" for m in ("pointing", "energy") for c in ("uniform", "centre"))]
-    return table([*header, "likeness to the trained model's maps"], rows)
+COMPARED = ("boxes-fine", "boxes-attend")
+"""Runs of the same recipe, map and length, without and with `attend`."""
+PAIRED = (
+    ("Grad-CAM: pointing", "grad-cam", "pointing"),
+    ("Grad-CAM: energy", "grad-cam", "energy"),
+    ("HiResCAM: pointing", "hires-cam", "pointing"),
+    ("HiResCAM: energy", "hires-cam", "energy"),
+    ("accuracy, whole image", "whole image", "accuracy"),
+    ("accuracy, box removed", "box removed", "accuracy"),
+    ("accuracy, same box elsewhere removed", "same box elsewhere removed", "accuracy"),
+    ("accuracy, only the box", "only the box", "accuracy"),
+)
+"""Title, name and measure of what is compared image by image."""
 
 
 def attend_lines(runs: Path, studies: dict[str, dict[str, Any]]) -> list[str]:
     """What `attend = "boxes"` did to accuracy, to the heat, and to what the answer depends on."""
+    if not all(run in studies and finished(runs / run) for run in COMPARED):
+        return []
+    tables = [runs / "explanations" / run / "values.csv" for run in COMPARED]
+    sides: list[dict[tuple[str, str], str]] = []
+    for run in COMPARED:
+        score = studies[run]["score"]["sources"]
+        found = {(name, m): estimate(row["overall"][m]) for name, row in score.items() for m in ("pointing", "energy")}
+        found |= {(r["name"], "accuracy"): estimate(r["accuracy"]) for r in studies[run]["removal"]["rows"]}
+        sides.append(found)
     rows = []
-    for run in ("boxes", "boxes-attend"):
-        if run not in studies or not finished(runs / run):
-            return []
-        evaluation = read(runs / run / "evaluation.json")
-        clean = evaluation["subsets"]["no copy in training"]
-        removed = {row["name"]: row for row in studies[run]["removal"]["rows"]}
-        heat = studies[run]["score"]["sources"]["grad-cam"]["overall"]
-        rows.append(
-            [
-                run,
-                f"{estimate(clean['metrics']['accuracy'])}, n = {clean['n']}",
-                estimate(evaluation["metrics"]["accuracy"]),
-                estimate(heat["pointing"]),
-                estimate(heat["energy"]),
-                estimate(removed["box removed"]["change"], signed=True),
-                estimate(removed["same box elsewhere removed"]["change"], signed=True),
-                estimate(removed["only the box"]["accuracy"]),
-                estimate(removed["only the border"]["accuracy"]),
-            ]
-        )
-    lines = _shuffled_lines(studies)
-    header = ["run", "accuracy without copies", "accuracy on all of Val", "pointing, Grad-CAM", "energy, Grad-CAM"]
-    header += ["change, box removed", "change, same box elsewhere", "only the box", "only the border"]
-    lines = [*table(header, rows), *lines, "Trained by", "", "```"]
-    lines += _commands([run for study in STUDIES if study.name.startswith("boxes") for run in study.trained])
-    return [*lines, "```", ""]
-
-
-def _commands(runs: list[str]) -> list[str]:
-    """The training commands of some runs, each once."""
+    for title, name, measure in PAIRED:
+        gap, n = paired(tables[1], tables[0], name=name, measure=measure)
+        rows.append([title, str(n), *(side[name, measure] for side in sides), estimate(as_json(gap), signed=True)])
+    evaluations = [read(runs / run / "evaluation.json") for run in COMPARED]
+    cleans = [e["subsets"]["no copy in training"] for e in evaluations]
+    borders = [studies[run]["removal"]["border"] for run in COMPARED]
+    for title, n, cells in (
+        ("accuracy on test images without copies", cleans[0]["n"], [c["metrics"]["accuracy"] for c in cleans]),
+        (
+            "accuracy on all of Val, copies among them",
+            evaluations[0]["n"],
+            [e["metrics"]["accuracy"] for e in evaluations],
+        ),
+        ("accuracy on the border alone", borders[0]["n"], [b["accuracy"] for b in borders]),
+    ):
+        rows.append([title, f"{n:,}", *map(estimate, cells), ""])
     return [
-        shlex.join(["tumorscope", *train_words(run, "DATA", "WEIGHTS", f"RUNS/{run}")]) for run in dict.fromkeys(runs)
+        "The same recipe with a last map of 14 x 14 places and as many epochs, without and with the term; on the "
+        "same test images without copies. Differences are paired image by image, with intervals by group.",
+        "",
+        *table(["measure", "n", "without", 'attend = "boxes"', "difference"], rows),
+        *_shuffled_lines(studies),
+        "Trained by",
+        "",
+        "```",
+        *commands([run for study in STUDIES if study.name.startswith("boxes") for run in study.trained]),
+        "```",
+        "",
     ]
 
 
 def _shuffled_lines(studies: dict[str, dict[str, Any]]) -> list[str]:
-    """Each method against the same method of a network of the same recipe that was taught shuffled labels."""
-    rows = []
+    """Each method against the same method of a network that was taught shuffled labels."""
+    rows, unlike = [], []
     for run in ("boxes", "boxes-attend"):
-        score = studies[run]["score"]
+        score = studies[run]["score"] if run in studies else {"gaps": {}}
         for name, gaps in score["gaps"].items():
             other = f"{name}@shuffled labels"
             if other in gaps:
                 cells = [estimate(score["sources"][other]["overall"][m]) for m in ("pointing", "energy")]
                 cells += [estimate(gaps[other][m], signed=True) for m in ("pointing", "energy")]
                 rows.append([run, score["sources"][name]["title"], *cells])
+        if run in studies and studies[run]["shuffled"]:
+            differences = [d for d in studies[run]["shuffled"]["differences"] if not d.startswith(SAME)]
+            unlike.append(f"{run}: " + ("; ".join(differences) if differences else "nothing else"))
     if not rows:
         return []
     header = ["run", "heat", "pointing, shuffled labels", "energy, shuffled labels"]
     header += ["pointing minus that", "energy minus that"]
     return [
-        "A network of the same recipe that was taught shuffled labels, two epochs long, shows what the boxes alone "
-        "teach: with attention, it points at lesions without knowing a class. What the classes add is the difference.",
+        "A network that was taught shuffled labels of the same images shows what the boxes alone teach: with "
+        "attention, it points at lesions without knowing a class. What the classes add is the difference. Besides the "
+        f"shuffling its recipe differs in: {'. '.join(unlike)}.",
         "",
         *table(header, rows),
-    ]
-
-
-def ceiling_lines(score: dict[str, Any]) -> list[str]:
-    """What maps of a size can score at most, and what each method's did."""
-    rows = [
-        [f"{side} x {side}", estimate(found["pointing"]), estimate(found["energy"])]
-        for side, found in score["ceilings"].items()
-    ]
-    return [
-        "The boxes themselves, averaged over the places of a coarse map and spread out again: what a map of that size "
-        f"can show of these boxes (n = {score['with_boxes']}).",
-        "",
-        *table(["places", "pointing", "energy"], rows),
-    ]
-
-
-def speed_lines(runs: Path) -> list[str]:
-    """Cost of a map beside the forward pass."""
-    path = runs / "explanations" / "speed.json"
-    if not path.is_file():
-        return []
-    found = read(path)
-    rows = []
-    for row in found["rows"]:
-        options = ", ".join(f"{key}={value}" for key, value in row["options"].items())
-        rows.append(
-            [
-                row["model"] + (f" ({options})" if options else ""),
-                row["method"],
-                f"{row['forward_s']:.3f}",
-                f"{row['map_s']:.3f}",
-                f"{row['ratio']:.2f} ({row['least']:.2f} to {row['most']:.2f}), {row['repeats']} times",
-            ]
-        )
-    first = found["rows"][0]
-    return [
-        f"{measured([found['measured']])} `python -m benchmarks.explanations_speed`: "
-        f"{first['batch']} images of {first['side_px']} px, fp32, "
-        f"{found['threads']} threads; medians, and the range of paired ratios. Target for Grad-CAM: at most 3.",
-        "",
-        *table(["network", "method", "forward pass, s", "map, s", "ratio"], rows),
     ]
 
 

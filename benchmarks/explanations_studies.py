@@ -95,14 +95,6 @@ STUDIES = (
         learned="brain-mri-4class",
     ),
     Study(
-        "4class-slow",
-        "4class-short",
-        "The four-class run by slow methods too",
-        FOUR,
-        SLOW,
-        learned="brain-mri-4class",
-    ),
-    Study(
         "yesno",
         "yesno/repeat-1-fold-1",
         "brain-mri-yesno-resnet50 with EfficientNet-Lite0 (one fold), on the boxes set",

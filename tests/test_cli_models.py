@@ -59,7 +59,8 @@ def test_explain_writes_pictures_numbers_and_the_caution(bundle: Path, scan: Pat
     out = tmp_path / "heat"
     found = runner.invoke(app, ["explain", str(bundle), str(scan), "--out", str(out), "--class", "malignant"])
     assert found.exit_code == 0
-    assert sorted(p.name for p in out.iterdir()) == ["001-my scan-grad-cam.npy", "001-my scan-grad-cam.png"]
+    names = [f"001-my scan-grad-cam.{suffix}" for suffix in ("json", "npy", "png")]
+    assert sorted(p.name for p in out.iterdir()) == names
     assert "likeness to random weights" in found.stdout
     assert "not the place of a lesion" in found.stdout
     said = runner.invoke(app, ["explain", str(bundle), str(scan), "--out", str(out), "--json"])

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import resource
 import time
+from statistics import median
+from typing import Any
 
 
 def peak_mb() -> float:
@@ -15,7 +17,7 @@ def peak_mb() -> float:
     return (own + children) / 1024
 
 
-def figures(start: float, epochs: list[float], *, first: float | None = None) -> dict[str, float]:
+def figures(start: float, epochs: list[float], *, first: float | None = None) -> dict[str, Any]:
     """Figures of a training that began at `start` (by `time.perf_counter`) and has just ended.
 
     Args:
@@ -27,13 +29,15 @@ def figures(start: float, epochs: list[float], *, first: float | None = None) ->
     Returns:
         whole: Seconds of all of it.
         first: Seconds from the start to the end of the first epoch, decoding and building included.
-        epoch: Median seconds of an epoch with its validation.
+        epoch: Median seconds of the epochs after the first, with their validation; of the first where it is alone.
+        epochs: Seconds of every epoch.
         peak_mb: Peak memory.
     """
     whole = time.perf_counter() - start
     return {
         "whole": whole,
         "first": whole - sum(epochs[1:]) if first is None else first - start,
-        "epoch": sorted(epochs)[len(epochs) // 2],
+        "epoch": median(epochs[1:] or epochs),
+        "epochs": epochs,
         "peak_mb": peak_mb(),
     }

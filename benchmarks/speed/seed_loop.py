@@ -103,7 +103,7 @@ def turning(side: int, *, mirrored: bool) -> list[Any]:
 
 def run(
     work: Job, workers: int, *, seed: int = 0, weights: Path | None = None, mirrored: bool = False
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """The figures of one training; with test images also its accuracy on them."""
     side = work.work.size_px
     small = work.work.data.endswith(".npz")

@@ -23,7 +23,7 @@ from tumorscope.models.registry import build_model
 def test_every_control_gives_one_map_an_image() -> None:
     rows = spots(3)
     found = static_controls(size_px=SIZE, train_boxes=rows.boxes)
-    assert set(found) == {"uniform", "centre", "edges", "mean-box"}
+    assert set(found) == {"uniform", "centre", "edges", "brightness", "mean-box"}
     for name, control in found.items():
         assert control.name == name
         heat = control.heat(rows.images)

@@ -126,6 +126,37 @@ def test_heat_lies_on_the_planted_spot(method: str, outputs: int) -> None:
     assert pointing(swapped, masks).max() == 0
 
 
+def _patches(n: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Noise with one bright or dark patch of a 4 x 4 grid: images, classes, places."""
+    generator = torch.Generator().manual_seed(seed)
+    images = 0.1 * torch.randn(n, 1, 64, 64, generator=generator)
+    targets = torch.randint(0, 2, (n,), generator=generator)
+    places = torch.randint(0, 16, (n,), generator=generator)
+    for image, target, place in zip(images, targets.tolist(), places.tolist(), strict=True):
+        row, column = divmod(place, 4)
+        image[0, 16 * row : 16 * row + 16, 16 * column : 16 * column + 16] += 4.0 * target - 2.0
+    return images, targets, places
+
+
+@pytest.mark.parametrize(("pool", "least"), [("token", 0.9), ("avg", 0.5)])
+def test_attention_lies_on_the_planted_patch(pool: str, least: float) -> None:
+    torch.manual_seed(0)
+    built = build_model("vit_tiny_patch16_224", outputs=2, channels=1, size_px=64, options=VIT | {"global_pool": pool})
+    optimizer = torch.optim.Adam(built.module.parameters(), lr=3e-3)
+    for step in range(60):
+        images, targets, _ = _patches(32, step)
+        optimizer.zero_grad()
+        torch.autograd.backward(nn.functional.cross_entropy(built.module(images), targets))
+        optimizer.step()
+    images, targets, places = _patches(64, 999)
+    heat = METHODS["attention-gradients"].heat(Subject(built, ("a", "b"), None), images, targets=targets)
+    hottest = heat.flatten(1).argmax(dim=1)
+    row, column = hottest // 64 // 16, hottest % 64 // 16
+    assert float((4 * row + column == places).float().mean()) >= least
+    # chance and a grid that is read the wrong way round give a sixteenth, the diagonal apart
+    assert float((4 * column + row == places).float().mean()) < 0.3
+
+
 @pytest.mark.parametrize("model", ["resnet18", "cnn28-binary"])
 def test_grad_cam_is_captums(model: str) -> None:
     from captum.attr import LayerGradCam

@@ -11,12 +11,13 @@ import pytest
 
 from tests.explaining.planted import CLASSES, SIZE, cohort_of, spot_subject, spots
 from tumorscope.core.errors import DataError, UsageError
+from tumorscope.explaining.localisation import energy
 from tumorscope.explaining.measuring import Boxed, Thresholds, measure, pooled, thresholds_on
 from tumorscope.explaining.score import score
 from tumorscope.explaining.sources import References, blinded
 
 METHODS = ("grad-cam", "layer-cam", "hires-cam", "integrated-gradients", "occlusion")
-CONTROLS = ("uniform", "centre", "edges", "mean-box")
+CONTROLS = ("uniform", "centre", "edges", "brightness", "mean-box")
 
 
 @cache
@@ -109,7 +110,8 @@ def test_methods_are_chosen_and_progress_is_told() -> None:
     assert ("Grad-CAM, randomising", 2, 2) in told
     assert "mean-box" not in found["sources"]
     assert found["not_applicable"] == {}
-    assert found["sources"]["grad-cam"]["thresholds"] == {"iou": 0.5, "box": 0.5, "chosen_on": 0}
+    assert found["sources"]["grad-cam"]["thresholds"] == {"iou": 0.5, "box": 0.5, "chosen_on": 0, "energy": None}
+    assert (found["best"], found["best_by"]) == ("grad-cam", "the scored images")
     with pytest.raises(UsageError, match="cannot be used"):
         score(subject, cohort, methods=["attention-gradients"])
 
@@ -193,7 +195,8 @@ def test_thresholds_come_from_validation() -> None:
         return heat
 
     found = thresholds_on(val, sharp, batch_size=4)
-    assert found == Thresholds(0.65, 0.65, 6)
+    assert (found.iou, found.box, found.chosen_on) == (0.65, 0.65, 6)
+    assert found.energy == pytest.approx(float(energy(sharp(val.images, None), val.masks(val.boxed)).mean()))
     assert thresholds_on(None, sharp, batch_size=4) == Thresholds(0.5, 0.5, 0)
 
 

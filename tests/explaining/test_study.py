@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,20 +14,25 @@ import pytest
 from PIL import Image
 from rich.console import Console
 from torch import Tensor
+from typer.testing import CliRunner
 
 from tumorscope.bundle.predictor import Predictor
+from tumorscope.cli import app
 from tumorscope.core.errors import DataError, UsageError
 from tumorscope.core.files import sha256_bytes
 from tumorscope.core.types import ImageRecord, Pixels
 from tumorscope.data.load import load
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.split import load_split
+from tumorscope.explaining import explain as explain_module
 from tumorscope.explaining import removal as removal_module
 from tumorscope.explaining import study as study_module
 from tumorscope.explaining.asking import Subject
 from tumorscope.explaining.explain import explain
 from tumorscope.explaining.methods import heatmaps
 from tumorscope.explaining.study import study
+from tumorscope.explaining.values import paired
+from tumorscope.imaging.decode import Decoded, decode_file
 from tumorscope.imaging.loader import Normalisation
 from tumorscope.training.recipe import Recipe, parse_recipe
 from tumorscope.training.run import train
@@ -79,9 +86,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_own_data_means_test_images_without_copies(run: Path, data: Manifest, tmp_path: Path) -> None:
     content = study(run, data, out=tmp_path / "x", command="the command", methods=["grad-cam"])
-    assert content["data"]["left_out"]["have a copy in training"] > 0
+    assert content["data"]["left_out"]["have a copy in training or validation"] > 0
     test = {row.split(",")[0] for row in (run / "images.csv").read_text().splitlines() if ",test," in row}
-    assert content["data"]["n"] == len(test) - content["data"]["left_out"]["have a copy in training"]
+    assert content["data"]["n"] == len(test) - content["data"]["left_out"]["have a copy in training or validation"]
     shown = {entry["path"] for entry in content["gallery"]}
     assert shown < test
     labels = {entry["label"] for entry in content["gallery"]}
@@ -92,10 +99,48 @@ def test_own_data_means_test_images_without_copies(run: Path, data: Manifest, tm
     energies = [entry["energy"] for entry in content["gallery"]]
     assert energies[:12] == sorted(energies[:12])
     names = [row["name"] for row in content["removal"]["rows"]]
-    assert names == ["whole image", "box removed", "same box elsewhere removed", "only the box", "only the border"]
+    assert {"whole image", "box removed", "only the box"} <= set(names)
     assert content["removal"]["rows"][0]["change"] is None
+    border = content["removal"]["border"]
+    assert border["n"] == content["data"]["n"] == sum(border["answers"].values()) == sum(border["present"].values())
+    assert content["shuffled"] is None
+    assert content["score"]["best_by"] == "validation images"
     assert set(content["curves"]["methods"]) == {"grad-cam", "random order"}
+    assert set(content["curves"]["methods"]["grad-cam"]["gaps"]) == {"random order", "another image's map"}
     assert "mean-box" in content["score"]["sources"]
+
+
+def test_values_give_the_estimates_and_pair_two_studies(run: Path, data: Manifest, tmp_path: Path) -> None:
+    content = study(run, data, out=tmp_path / "x", command="c", methods=["grad-cam", "hires-cam"])
+    study(run, data, out=tmp_path / "y", command="c", methods=["grad-cam"])
+    with (tmp_path / "x" / "values.csv").open() as handle:
+        rows = list(csv.DictReader(handle))
+    for name, row in content["score"]["sources"].items():
+        values = [float(r["value"]) for r in rows if (r["name"], r["measure"]) == (name, "energy")]
+        assert len(values) == content["data"]["with_boxes"]
+        assert np.mean(values) == pytest.approx(row["overall"]["energy"]["value"], abs=1e-5)
+    removed = {row["name"]: row for row in content["removal"]["rows"]}["box removed"]
+    right = [float(r["value"]) for r in rows if r["name"] == "box removed"]
+    assert np.mean(right) == pytest.approx(removed["accuracy"]["value"])
+    tables = [tmp_path / name / "values.csv" for name in ("x", "y")]
+    gap, n = paired(*tables, name="grad-cam", measure="energy")
+    assert (gap.value, n) == (0, content["data"]["with_boxes"])
+    with pytest.raises(DataError, match="of which 0 are the same"):
+        paired(*tables, name="hires-cam", measure="energy")
+
+
+def test_the_command_scores_and_writes_the_page(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my heat"
+    words = ["explain", str(run), "--score", "--data", "phantom:patients=24,slices=1,size_px=48,seed=2,duplicates=0.3"]
+    found = CliRunner().invoke(app, [*words, "--method", "grad-cam", "--out", str(out)])
+    assert found.exit_code == 0, found.output
+    assert {p.name for p in out.iterdir()} == {"explanations.json", "explanations.html", "gallery.npz", "values.csv"}
+    content = json.loads((out / "explanations.json").read_text())
+    energy = content["score"]["sources"]["grad-cam"]["overall"]["energy"]["value"]
+    assert f"{energy:.3f}" in found.stdout
+    assert "box removed" in found.stdout
+    refused = CliRunner().invoke(app, [*words, "--class", "glioma"])
+    assert isinstance(refused.exception, UsageError)
 
 
 def test_heat_is_made_of_the_input_that_answers_are_made_of(run: Path, data: Manifest) -> None:
@@ -117,7 +162,19 @@ def test_a_model_of_shuffled_labels_is_one_more_control(
     source = content["score"]["sources"]["grad-cam@shuffled labels"]
     assert (source["kind"], source["method"]) == ("model", "grad-cam")
     assert "grad-cam@shuffled labels" in content["score"]["gaps"]["grad-cam"]
-    assert set(content["score"]["gaps"]["grad-cam@shuffled labels"]) == {"uniform", "centre", "edges", "mean-box"}
+    controls = {"uniform", "centre", "edges", "brightness", "mean-box"}
+    assert set(content["score"]["gaps"]["grad-cam@shuffled labels"]) == controls
+    assert content["shuffled"] == {"differences": []}
+    longer = shutil.copytree(shuffled, tmp_path / "longer")
+    text = (longer / "recipe.resolved.toml").read_text()
+    (longer / "recipe.resolved.toml").write_text(text.replace("epochs = 1", "epochs = 2"))
+    content = study(run, data, out=tmp_path / "z", command="c", methods=["grad-cam"], shuffled=longer)
+    assert content["shuffled"] == {"differences": ["stage.all.epochs = 2 instead of 1"]}
+    facts = json.loads((longer / "run.json").read_text())
+    facts["hashes"]["split"] = "0" * 64
+    (longer / "run.json").write_text(json.dumps(facts))
+    with pytest.raises(UsageError, match="has another split"):
+        study(run, data, out=tmp_path / "y", command="c", methods=["grad-cam"], shuffled=longer)
     with pytest.raises(UsageError, match="were not shuffled: control = 'none'"):
         study(run, data, out=tmp_path / "y", command="c", methods=["grad-cam"], shuffled=run)
     with pytest.raises(UsageError, match="control = 'not known'"):
@@ -217,18 +274,61 @@ def test_an_image_is_explained_with_its_check(run: Path, tmp_path: Path) -> None
     assert one.heat.shape == (60, 90)
     assert one.heat.dtype == np.float32
     assert one.target == "glioma"
+    assert one.likeness is not None
     assert -1 <= one.likeness <= 1
     assert f"{one.likeness:+.2f}" in one.sentence
     one.save(tmp_path / "a.npy")
     assert np.array_equal(np.load(tmp_path / "a.npy"), one.heat)
+    beside = json.loads((tmp_path / "a.json").read_text())
+    assert (beside["method"], beside["class"], beside["likeness_to_random_weights"]) == (
+        one.method,
+        "glioma",
+        one.likeness,
+    )
+    assert "not the place of a lesion" in beside["caution"]
     with Image.open(one.save(tmp_path / "a.png")) as saved:
-        assert saved.size == (90, 60)
+        assert saved.width == 360
+        assert saved.height > 60 + 3 * 16
         assert "not the place of a lesion" in saved.text["Description"]  # type: ignore[attr-defined]  # PNG only
         assert "Sanity check" in saved.text  # type: ignore[attr-defined]  # Pillow's PNG has it
     plain = Image.open(one.save(tmp_path / "b.png", opacity=0.0))
-    assert np.array_equal(np.asarray(plain.convert("L")), picture)
+    assert np.array_equal(np.asarray(plain.convert("L"))[:60, :90], picture)
     with pytest.raises(UsageError, match="cannot write a heatmap"):
         one.save(tmp_path / "a.txt")
+
+
+def test_several_methods_of_one_decoding(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [tmp_path / f"{i}.png" for i in range(2)]
+    for i, path in enumerate(paths):
+        Image.fromarray(np.random.default_rng(i).integers(0, 256, (48, 48), dtype=np.uint8)).save(path)
+    decoded: list[Path] = []
+
+    def decode(path: Path) -> Decoded:
+        decoded.append(path)
+        return decode_file(path)
+
+    monkeypatch.setattr(explain_module, "decode_file", decode)
+    told: list[tuple[str, int, int]] = []
+    predictor = Predictor.load(run)
+    found = list(explain(predictor, paths, methods=["grad-cam", "occlusion"], progress=lambda *step: told.append(step)))
+    assert decoded == paths
+    assert [(one.path, one.method) for one in found] == [(p, m) for p in paths for m in ("grad-cam", "occlusion")]
+    (first,) = explain(predictor, paths[:1], methods=["occlusion"])
+    assert np.array_equal(first.heat, found[1].heat)
+    steps = [done for what, done, _total in told if what == "0.png, occlusion"]
+    assert len(steps) > 4
+    assert steps == sorted(steps)
+    assert ("0.png, occlusion", 200, 200) in told
+
+
+def test_a_flat_map_is_not_checked(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "flat.png"
+    Image.fromarray(np.zeros((48, 48), dtype=np.uint8)).save(path)
+    monkeypatch.setattr(explain_module, "heatmaps", lambda *_a, **_k: np.zeros((1, 48, 48), dtype=np.float32))
+    (one,) = explain(Predictor.load(run), [path])
+    assert one.likeness is None
+    assert "not checked: the map has no heat" in one.sentence
+    assert one.account()["likeness_to_random_weights"] is None
 
 
 def test_bad_questions(run: Path, tmp_path: Path) -> None:
@@ -239,4 +339,4 @@ def test_bad_questions(run: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         list(explain(predictor, [tmp_path / "a.png"]))
     with pytest.raises(UsageError):
-        list(explain(predictor, [tmp_path / "a.png"], method="tea-leaves"))
+        list(explain(predictor, [tmp_path / "a.png"], methods=["tea-leaves"]))

@@ -113,6 +113,8 @@ def score() -> dict[str, Any]:
         "n": 214,
         "with_boxes": 123,
         "searched": 198,
+        "best": "layer-cam",
+        "best_by": "validation images",
         "classes": [*CLASSES, "no tumor"],
         "lesion_classes": list(CLASSES),
         "measures": dict(MEASURES),
@@ -138,7 +140,6 @@ def content(pictures: int = 4) -> dict[str, Any]:
         ("box removed", 0.574, -0.319),
         ("same box elsewhere removed", 0.866, -0.027),
         ("only the box", 0.715, -0.178),
-        ("only the border", 0.357, -0.536),
     )
     shares = [round(0.05 * i, 2) for i in range(21)]
     speeds = {"grad-cam": 5.1, "layer-cam": 6.2, "integrated-gradients": 7.3, "random order": 2.4}
@@ -159,12 +160,24 @@ def content(pictures: int = 4) -> dict[str, Any]:
             "rows": [
                 {
                     "name": name,
+                    "n": 117 if "elsewhere" in name else 123,
                     "accuracy": estimate(value, 0.041),
                     "change": None if moved is None else estimate(moved, 0.033),
                 }
                 for name, value, moved in rows
             ],
+            "beyond": estimate(-0.292, 0.044),
+            "changed": {"box removed": 0.831, "same box elsewhere removed": 0.774},
+            "border": {
+                "n": 214,
+                "whole": estimate(0.907, 0.03),
+                "accuracy": estimate(0.357, 0.05),
+                "change": estimate(-0.55, 0.05),
+                "answers": dict(zip([*CLASSES, "no tumor"], (11, 3, 9, 191), strict=True)),
+                "present": dict(zip([*CLASSES, "no tumor"], (60, 41, 22, 91), strict=True)),
+            },
         },
+        "shuffled": {"differences": ["stage.all.epochs = 2 instead of 8"]},
         "curves": {
             "n": 64,
             "shares": shares,
@@ -174,6 +187,11 @@ def content(pictures: int = 4) -> dict[str, Any]:
                     "insertion": [round(0.9 - 0.6 * float(np.exp(-speed * s)), 4) for s in shares],
                     "deletion_area": estimate(0.27 + 0.63 / speed, 0.021),
                     "insertion_area": estimate(0.9 - 0.6 / speed, 0.022),
+                    "gaps": {
+                        control: {"deletion": estimate(-0.1 / speed, 0.02), "insertion": estimate(0.2 / speed, 0.03)}
+                        for control in ("random order", "another image's map")
+                        if name != "random order"
+                    },
                 }
                 for name, speed in speeds.items()
             },

@@ -123,7 +123,8 @@ def test_removal_and_areas_come_from_the_file(whole: str) -> None:
     for row in WHOLE["removal"]["rows"]:
         change = row["change"]
         moved = f"{points(change['value'])} {points(change['low'])} to {points(change['high'])}" if change else "–"
-        assert rows[row["name"].capitalize()] == [spelled(row["accuracy"]), moved]
+        part = "" if row["n"] == 123 else f" n = {row['n']}"
+        assert rows[row["name"].capitalize() + part] == [spelled(row["accuracy"]), moved]
     areas = {row[0]: row[1:] for row in shown["Areas under the curves"][1:]}
     for name, title in (("layer-cam", "Layer-CAM"), ("random order", "random order")):
         curve = WHOLE["curves"]["methods"][name]
@@ -131,6 +132,17 @@ def test_removal_and_areas_come_from_the_file(whole: str) -> None:
             f"{e['value']:.3f} {metric_range('', e['low'], e['high'])}"
             for e in (curve["deletion_area"], curve["insertion_area"])
         ]
+    (row,) = [r for r in shown["Areas minus those of controls"] if r[0] == "Layer-CAM minus another image's map"]
+    gaps = WHOLE["curves"]["methods"]["layer-cam"]["gaps"]["another image's map"]
+    assert row[1].startswith(f"{gaps['deletion']['value']:.3f}".replace("-", "−")[:2])
+    border = WHOLE["removal"]["border"]
+    answered = {r[0]: r[1:] for r in shown["Classes answered to the border alone"][1:]}
+    assert answered == {label: [str(n), str(border["answers"][label])] for label, n in border["present"].items()}
+    text = Page.of(whole).text
+    assert f"would have {max(border['present'].values()) / 214:.3f}" in text
+    beyond = WHOLE["removal"]["beyond"]
+    assert f"changes accuracy by {points(beyond['value'])} points" in text
+    assert "Besides the shuffling its recipe has stage.all.epochs = 2 instead of 8" in text
 
 
 def test_charts_draw_the_figures_of_the_file(whole: str) -> None:
@@ -152,7 +164,7 @@ def test_the_page_is_in_the_order_a_sceptic_asks(whole: str) -> None:
         "Brain MRI, ResNet-50",
         "214 images of brain-mri-boxes, scored against the annotated boxes of 123. Its test images without a copy",
         "A heatmap shows influence, not location.",
-        "Of 3 methods, Layer-CAM has the largest share of its heat in the boxes: 45.1%",
+        "Of 3 methods, Layer-CAM was chosen on validation images; it has this share of its heat in the boxes: 45.1%",
         "Score of every method and its controls",
         "The same methods, random weights",
         "Controls without a model",
@@ -188,6 +200,9 @@ def test_marks_say_how_a_method_stands(whole: str) -> None:
         (lambda c: c.update(removal=None), "Not measured: accuracy with the boxes removed"),
         (lambda c: c.update(curves=None), "Not measured: deletion and insertion curves."),
         (lambda c: c["curves"]["methods"].pop("random order"), "No random order was measured"),
+        (lambda c: [m.update(gaps={}) for m in c["curves"]["methods"].values()], "No paired difference to a control"),
+        (lambda c: c["score"].update(best_by="the scored images"), "the best of several methods on the same images"),
+        (lambda c: c["score"].update(best="", best_by=""), "Layer-CAM has the largest share of its heat"),
         (lambda c: c.update(gallery=[]), "No picture was kept."),
         (lambda c: c.update(command=""), "The command was not recorded."),
         (lambda c: c["run"].update(bundle=""), "SHA-256 was not recorded"),

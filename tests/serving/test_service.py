@@ -113,7 +113,7 @@ def test_an_explanation_is_that_of_explain(serve: Serve, folder: Path, pictures:
     path.write_bytes(pictures[3])
     names = Predictor.load(folder).card.classes
     for method, target in ((None, None), ("layer-cam", names[1])):
-        (expected,) = explain(Predictor.load(folder), [path], method=method or "grad-cam", target=target)
+        (expected,) = explain(Predictor.load(folder), [path], methods=[method or "grad-cam"], target=target)
         fields = [
             part((text or "").encode(), name=n, filename=None)
             for n, text in zip(("method", "target"), (method, target), strict=True)

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from tumorscope.explaining.explain import Explanation
 
 
-def explain(model: PathLike, image: PathLike, *, method: str = "grad-cam", target: str | None = None) -> Explanation:
+def explain(model: PathLike, image: PathLike, *, method: str | None = None, target: str | None = None) -> Explanation:
     """Heat on one image, with its sanity check; `.save("heat.png")` or `.save("heat.npy")` writes it.
 
     Args:
         model: Run or bundle folder.
         image: Image file.
         method: "grad-cam", "layer-cam", "hires-cam", "integrated-gradients", "occlusion" or, for transformers,
-            "attention-gradients".
+            "attention-gradients"; by default the first of these that fits the network.
         target: Class to explain; the most probable one by default.
 
     Raises:
@@ -35,7 +35,8 @@ def explain(model: PathLike, image: PathLike, *, method: str = "grad-cam", targe
     from tumorscope.bundle.predictor import Predictor
     from tumorscope.explaining.explain import explain as explained
 
-    (found,) = explained(Predictor.load(Path(model)), [Path(image)], method=method, target=target)
+    methods = () if method is None else (method,)
+    (found,) = explained(Predictor.load(Path(model)), [Path(image)], methods=methods, target=target)
     return found
 
 
@@ -58,7 +59,8 @@ def score_explanations(
         run: Run folder.
         data: The run's own data (its test images without a copy in training are used), or other data with boxes.
         out: Folder for `explanations.json`, `gallery.npz` and `explanations.html`; RUN/explanations by default.
-        methods: Methods to score; "grad-cam", "layer-cam" and "hires-cam" by default.
+        methods: Methods to score; by default those that cost about a forward pass and fit the network ("grad-cam",
+            "layer-cam" and "hires-cam", or "attention-gradients" for a transformer).
         mapping: Class names of other data that the model calls otherwise.
         lesion_free: Further classes whose boxes surround no lesion.
         shuffled: A run with `train.control = "permuted-labels"`, whose maps are one more control.
@@ -79,13 +81,12 @@ def score_explanations(
     from rich.console import Console as Screen
 
     from tumorscope.core.screen import stages
-    from tumorscope.explaining.study import METHODS, study
+    from tumorscope.explaining.study import study
     from tumorscope.reporting.explanations_page import render_explanations
 
     manifest = manifest_of(data)
     learned = None if trained_on is None else manifest_of(trained_on)
     folder = Path(run) / "explanations" if out is None else Path(out)
-    chosen = tuple(methods) or METHODS
     with stages(console or Screen(quiet=True)) as progress:
         content = study(
             Path(run),
@@ -95,13 +96,13 @@ def score_explanations(
             or score_command(
                 str(run),
                 str(manifest.root),
-                chosen,
+                methods,
                 mapping or {},
                 lesion_free=lesion_free,
                 shuffled=shuffled,
                 trained_on=None if learned is None else str(learned.root),
             ),
-            methods=chosen,
+            methods=methods,
             mapping=mapping,
             lesion_free=lesion_free,
             shuffled=None if shuffled is None else Path(shuffled),

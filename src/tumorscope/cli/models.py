@@ -150,9 +150,9 @@ def explain(
 
     api.quiet_threads()
     if score:
-        if data is None or images:
+        if data is None or images or target is not None:
             raise UsageError(
-                "--score takes data with boxes, no single images",
+                "--score takes data with boxes, no single images and no class: each image's own is explained",
                 expected="--score --data DATA",
                 where="--score",
                 fix="leave --score out to explain single images",
@@ -178,33 +178,25 @@ def explain(
             where="explain",
             fix="tumorscope explain RUN scan.png --out heat",
         )
-    _explain_images(model, images, out, method or ["grad-cam"], target, json_)
+    _explain_images(model, images, out, method or [], target, json_)
 
 
 def _explain_images(
     model: Path, images: list[Path], out: Path, methods: list[str], target: str | None, json_: bool
 ) -> None:
     from tumorscope.bundle.predictor import Predictor
+    from tumorscope.core.screen import stages
     from tumorscope.explaining.explain import CAUTION, explain
 
     predictor = Predictor.load(model)
     out.mkdir(parents=True, exist_ok=True)
+    numbers = {path: number for number, path in enumerate(dict.fromkeys(images), start=1)}
     found = []
-    for name in methods:
-        for number, one in enumerate(explain(predictor, images, method=name, target=target), start=1):
-            stem = out / f"{number:03}-{one.path.stem}-{name}"
+    with stages(stderr()) as progress:
+        for one in explain(predictor, list(numbers), methods=methods, target=target, progress=progress):
+            stem = out / f"{numbers[one.path]:03}-{one.path.stem}-{one.method}"
             files = [one.save(stem.with_name(stem.name + suffix)) for suffix in (".png", ".npy")]
-            found.append(
-                {
-                    "path": one.path,
-                    "predicted": one.predicted,
-                    "prob": one.prob,
-                    "class": one.target,
-                    "method": one.method,
-                    "likeness_to_random_weights": one.likeness,
-                    "files": files,
-                }
-            )
+            found.append({**one.account(), "path": one.path, "files": files})
             if not json_:
                 typer.echo(one.sentence)
     if json_:

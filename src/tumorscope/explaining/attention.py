@@ -37,21 +37,30 @@ def attention_gradients(
     """Relevance of patches (Chefer, Gur and Wolf 2021, ICCV): attention times its positive gradient, rolled out.
 
     R starts as the identity; each block adds mean over heads of (gradient x attention)+ times R. The class token's
-    row is read, or the mean of the patches' rows where the network averages its patches.
+    row is read. Where the network averages its patches there is no such token: then the rows of R, what each patch
+    kept of itself included, are summed by the patches' own positive shares in the score (gradient times last token).
     """
     network: Any = subject.built.module
+    last: list[Tensor] = []
     with undisturbed(network), _attention_kept(network) as kept:
-        raw = network(prepared(network, images).requires_grad_(True))
+        handle = network.blocks[-1].register_forward_hook(lambda _m, _i, output: last.append(output))
+        try:
+            raw = network(prepared(network, images).requires_grad_(True))
+        finally:
+            handle.remove()
         scores = subject.scores(raw, targets)
-        gradients = torch.autograd.grad(scores.sum(), kept)
+        *gradients, slope = torch.autograd.grad(scores.sum(), [*kept, *last])
     attention = [one.detach() for one in kept]
     prefix = int(network.num_prefix_tokens)
     identity = torch.eye(attention[0].shape[-1], device=attention[0].device)
     relevance = identity.expand(len(images), -1, -1)
     for weights, slopes in zip(attention, gradients, strict=True):
         relevance = relevance + (weights * slopes).clamp_min(0).mean(dim=1).float() @ relevance
-    gained = relevance - identity
-    row = gained[:, 0] if network.global_pool == "token" else gained[:, prefix:].mean(dim=1)
+    if network.global_pool == "token":
+        row = (relevance - identity)[:, 0]
+    else:
+        shares = (slope * last[0].detach()).sum(dim=2).float()[:, prefix:].clamp_min(0)
+        row = torch.einsum("bt,btp->bp", shares, relevance[:, prefix:])
     patches = row[:, prefix:].clamp_min(0)
     side = round(patches.shape[1] ** 0.5)
     heat = spread_out(patches.reshape(len(images), side, side), images.shape[-1])

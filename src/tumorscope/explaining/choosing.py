@@ -38,6 +38,7 @@ class Chosen:
     left_out: dict[str, int]
 
 
+COPIED = "have a copy in training or validation"
 OTHER_IMAGES = 400
 """Most images of other data, drawn by the seed: intervals are then about five points wide, in minutes."""
 
@@ -48,8 +49,11 @@ def own_images(run: Path, manifest: Manifest, copies: Survey) -> Chosen:
     test, val, train = (split.rows(manifest, part) for part in ("test", "val", "train"))
     parts = [split.assignment.get(r.path) for r in manifest.records]
     twins = np.isin(test, sharing(parts, copies.copies))
+    likely = np.isin(test, sharing(parts, copies.groups(LIKELY_KINDS))) & ~twins
     what = "Test images of the run that have no copy in training or validation"
-    return Chosen(test[~twins], val, train, what + ".", {"have a copy in training": int(twins.sum())})
+    if likely.any():
+        what += f"; {int(likely.sum()):,} of them may be other slices of a patient there"
+    return Chosen(test[~twins], val, train, what + ".", {COPIED: int(twins.sum())})
 
 
 def other_images(

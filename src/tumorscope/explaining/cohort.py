@@ -63,6 +63,14 @@ class Cohort:
         codes, targets = self._groups(among)
         return mean_gap(first, second, codes=codes, targets=targets, seed=self.seed)
 
+    def share_of_all(self, values: Floats) -> Estimate:
+        """Mean of one value an image, with a box or without."""
+        return mean_share(values, codes=renumbered(self.codes), targets=self.rows.targets, seed=self.seed)
+
+    def gap_of_all(self, first: Floats, second: Floats) -> Estimate:
+        """Mean paired difference of values as `share_of_all` takes them."""
+        return mean_gap(first, second, codes=renumbered(self.codes), targets=self.rows.targets, seed=self.seed)
+
     def _groups(self, among: Positions | None) -> tuple[Targets, Targets]:
         """Groups and strata of the images with boxes, or of those at `among`."""
         chosen = slice(None) if among is None else among

@@ -54,6 +54,7 @@ def static_controls(*, size_px: int, train_boxes: Sequence[Boxes] | None = None)
         Control("uniform", "the same heat everywhere", lambda images: _repeated(np.ones((size_px, size_px)), images)),
         Control("centre", "a Gaussian at the centre", lambda images: _repeated(centre_prior(size_px), images)),
         Control("edges", "edges of the image (Sobel)", edges),
+        Control("brightness", "the image's own brightness", brightness),
     ]
     if train_boxes is not None and any(len(boxes) for boxes in train_boxes):
         prior = mean_box(train_boxes, size_px=size_px)
@@ -89,6 +90,11 @@ def edges(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     gray = images.mean(axis=1, dtype=np.float32)
     smooth = gaussian_filter(gray, sigma=(0, EDGE_SIGMA * gray.shape[-1], EDGE_SIGMA * gray.shape[-1]))
     return np.asarray(np.hypot(sobel(smooth, axis=1), sobel(smooth, axis=2)), dtype=np.float32)
+
+
+def brightness(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(b, S, S) mean of the channels of (b, C, S, S) images: what a method shows that multiplies by activations."""
+    return np.asarray(images.mean(axis=1, dtype=np.float32), dtype=np.float32)
 
 
 def randomised(built: BuiltModel, *, groups: int, seed: int) -> BuiltModel:

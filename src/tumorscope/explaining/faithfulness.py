@@ -17,6 +17,7 @@ from tumorscope.core.types import Probs, Targets
 from tumorscope.evaluation.resampling import Floats
 from tumorscope.explaining.asking import Progress
 from tumorscope.imaging.boxes import Boxes, Mask, box_mask
+from tumorscope.imaging.preprocess import FOREGROUND_LEVEL
 
 Images = NDArray[np.uint8]
 
@@ -26,6 +27,10 @@ BLUR_SIGMA = 1 / 16
 """Deviation of the blur that insertion starts from, as a share of the side: shapes are gone, brightness stays."""
 RING_SHARE = 1 / 32
 """Width of the ring round a box whose mean fills it, as a share of the side."""
+RANDOM_CELLS = 7
+"""Cells a side of a random map: common networks end in 7 x 7."""
+FOREGROUND_KEPT = 0.9
+"""Share of the boxes' foreground that a place they are moved to must hold."""
 BORDER_SHARE = 0.1
 """Width of the border that `only_border` keeps, as a share of the side."""
 
@@ -75,14 +80,14 @@ def curves(
         targets: (n,) class whose probability is followed.
         predict: From (b, C, S, S) uint8 to (b, classes) probabilities.
         steps: T.
-        seed: Order of equally hot pixels, so that a uniform map is a random order.
+        seed: Order of equally hot pixels, by patches, so that a uniform map is patches in random order.
         progress: Called with (done, total) images.
     """
     rng = np.random.default_rng(seed)
     shares = np.linspace(0, 1, steps + 1)
     found = np.zeros((2, len(images), steps + 1))
     for i, (image, heat) in enumerate(zip(images, heats, strict=True)):
-        order = np.lexsort((rng.random(heat.size), -heat.ravel()))
+        order = np.lexsort((patches(1, heat.shape[-1], rng).ravel(), -heat.ravel()))
         rank = np.empty(heat.size, dtype=np.int64)
         rank[order] = np.arange(heat.size)
         changed = rank.reshape(heat.shape) < np.round(shares * heat.size)[:, None, None]
@@ -93,6 +98,18 @@ def curves(
         if progress is not None:
             progress(i + 1, len(images))
     return Curves(shares, found[0], found[1])
+
+
+def patches(n: int, size_px: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """(n, S, S) smooth random maps, as coarse as those of common networks.
+
+    Single pixels in random order would be no control: they break every texture at once, and the answer with it.
+    """
+    from scipy.ndimage import zoom
+
+    coarse = rng.random((n, RANDOM_CELLS, RANDOM_CELLS))
+    maps = zoom(coarse, (1, size_px / RANDOM_CELLS, size_px / RANDOM_CELLS), order=1)
+    return np.asarray(maps, dtype=np.float32)
 
 
 def blurred(image: Images) -> Images:
@@ -138,27 +155,41 @@ def ring(mask: Mask) -> Mask:
     return np.asarray(grown & ~mask, dtype=bool)
 
 
-def moved(boxes: Sequence[Boxes], *, size_px: int, rng: np.random.Generator, tries: int = 50) -> Mask:
-    """(n, S, S) masks of the same boxes moved to a random place: the control for `without_boxes`.
+def moved(
+    boxes: Sequence[Boxes], images: Images, *, rng: np.random.Generator, tries: int = 200
+) -> tuple[Mask, NDArray[np.bool_]]:
+    """Masks of the same boxes moved to a random place on the scan: the control for `without_boxes`.
 
-    All boxes of an image move together, by whole pixels, to a place inside the image where they share the least
-    with where they were, among `tries` places drawn.
+    All boxes of an image move together, by whole pixels. Of `tries` places drawn those count that hold at least 0.9
+    of the share of foreground (above the level that trimming knows as background) that the boxes hold at home, so that
+    no patch of black is painted black; among them the one that shares least with home is taken. Where none does, the
+    place with most foreground is taken, and the image is told as unfit for a comparison, as is one where the moved
+    boxes still share more than half with home.
 
     Args:
         boxes: (k, 4) boxes of each image on the input.
-        size_px: S.
+        images: (n, C, S, S) uint8.
         rng: Where the places come from.
         tries: Places drawn for each image.
+
+    Returns:
+        (n, S, S) masks; and (n,) bool, True where the place is fit.
     """
-    masks = np.zeros((len(boxes), size_px, size_px), dtype=bool)
+    side = images.shape[-1]
+    masks, fit = np.zeros((len(boxes), side, side), dtype=bool), np.zeros(len(boxes), dtype=bool)
     for i, one in enumerate(boxes):
         if not len(one):
             continue
-        home = box_mask(one, width_px=size_px, height_px=size_px)
+        home = box_mask(one, width_px=side, height_px=side)
+        scan = images[i].mean(axis=0) > FOREGROUND_LEVEL
         rows, columns = np.nonzero(home)
-        down = rng.integers(-rows.min(), size_px - rows.max(), tries)
-        right = rng.integers(-columns.min(), size_px - columns.max(), tries)
-        shared = [int(home[rows + d, columns + r].sum()) for d, r in zip(down, right, strict=True)]
-        best = int(np.argmin(shared))
-        masks[i, rows + down[best], columns + right[best]] = True
-    return masks
+        down = rng.integers(-rows.min(), side - rows.max(), tries)
+        right = rng.integers(-columns.min(), side - columns.max(), tries)
+        places = [(rows + d, columns + r) for d, r in zip(down, right, strict=True)]
+        covered = np.array([scan[place].mean() for place in places])
+        shared = np.array([home[place].mean() for place in places])
+        good = covered >= FOREGROUND_KEPT * scan[home].mean()
+        best = int(np.argmin(np.where(good, shared, np.inf)) if good.any() else np.argmax(covered))
+        masks[i][places[best]] = True
+        fit[i] = bool(good[best] and shared[best] <= 0.5)
+    return masks, fit

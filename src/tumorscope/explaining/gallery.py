@@ -5,6 +5,8 @@ In: images with boxes and a method. Out: JSON-ready entries, and thumbnails of p
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,7 @@ def gallery(
     rows: NDArray[np.int64],
     own: Preprocessing,
     method: str,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Gallery:
     """Entries, (k, 192, 192) uint8 pictures and (k, 192, 192) uint8 heat, worst first.
 
@@ -44,9 +47,11 @@ def gallery(
         rows: (n,) positions of the images in the manifest.
         own: The model's preprocessing.
         method: Whose heat is shown.
+        progress: Called with (what, done, total).
     """
     boxed, names = cohort.rows, subject.classes
-    heats = heatmaps(subject, np.array(boxed.images[boxed.boxed]), method=method, targets=cohort.targets)
+    say = None if progress is None else partial(progress, "pictures")
+    heats = heatmaps(subject, np.array(boxed.images[boxed.boxed]), method=method, targets=cohort.targets, progress=say)
     masks = boxed.masks(boxed.boxed)
     inside, peak = energy(heats, masks), pointing(heats, masks)
     order = np.argsort(inside, kind="stable")

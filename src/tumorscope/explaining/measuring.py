@@ -111,11 +111,14 @@ class Thresholds:
         iou: For the overlap of heat and boxes.
         box: For boxes made from heat.
         chosen_on: Number of validation images they were chosen on; 0 where they are fixed.
+        energy: Mean energy inside the boxes of those images, by which methods are ranked before any is scored; None
+            where there are none.
     """
 
     iou: float
     box: float
     chosen_on: int
+    energy: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,18 +138,21 @@ class Measured:
     empty: int
 
 
-def thresholds_on(val: Boxed | None, make: Make, *, batch_size: int) -> Thresholds:
-    """Thresholds with the best mean overlap, and the most boxes found, on validation images with boxes."""
+def thresholds_on(val: Boxed | None, make: Make, *, batch_size: int, progress: Progress | None = None) -> Thresholds:
+    """Thresholds with the best mean overlap and the most boxes found, on validation images with boxes."""
     if val is None or not val.boxed.size:
         return Thresholds(FIXED_THRESHOLD, FIXED_THRESHOLD, 0)
-    overlaps, hits = [], []
+    overlaps, hits, inside = [], [], []
     for rows in _batches(val.boxed, batch_size):
         heats, masks = make(np.array(val.images[rows]), val.targets[rows]), val.masks(rows)
         boxes = [val.boxes[i] for i in rows]
         overlaps.append(np.stack([overlap(heats, masks, threshold=t) for t in THRESHOLDS]))
         hits.append(np.stack([box_hit(heats, boxes, threshold=t) for t in THRESHOLDS]))
+        inside.append(energy(heats, masks))
+        if progress is not None:
+            progress(sum(map(len, inside)), len(val.boxed))
     best = [choose_threshold(np.concatenate(values, axis=1)) for values in (overlaps, hits)]
-    return Thresholds(best[0], best[1], int(val.boxed.size))
+    return Thresholds(best[0], best[1], int(val.boxed.size), float(np.concatenate(inside).mean()))
 
 
 def measure(
@@ -219,6 +225,7 @@ def pooled(draws: Sequence[Measured]) -> Measured:
         Mean values, the matches of all draws, mean thresholds, and the mean number of empty maps, rounded up.
     """
     thresholds = [one.thresholds for one in draws]
+    known = [t.energy for t in thresholds if t.energy is not None]
     return Measured(
         values={name: np.mean([one.values[name] for one in draws], axis=0) for name in MEASURES},
         matches={name: tuple(m for one in draws for m in one.matches[name]) for name in DETECTION},
@@ -226,6 +233,7 @@ def pooled(draws: Sequence[Measured]) -> Measured:
             float(np.mean([t.iou for t in thresholds])),
             float(np.mean([t.box for t in thresholds])),
             thresholds[0].chosen_on,
+            float(np.mean(known)) if known else None,
         ),
         empty=-(-sum(one.empty for one in draws) // len(draws)),
     )

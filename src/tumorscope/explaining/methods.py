@@ -141,7 +141,7 @@ def heatmaps(
         method: Key of `METHODS`.
         targets: (n,) class positions to explain.
         batch_size: Images at a time.
-        progress: Called with (done, total) in images, in fractions rounded down for slow methods.
+        progress: Called with (done, total) in hundredths of an image, so that one image of a slow method moves too.
 
     Returns:
         (n, S, S) float32, zero or more.
@@ -175,8 +175,13 @@ def heatmaps(
 
 
 def _within(progress: Progress | None, rows: slice, total: int) -> Progress | None:
-    """Progress of one batch as progress in images of the whole."""
+    """Progress of one batch as progress in hundredths of an image of the whole."""
     if progress is None:
         return None
     report, start, stop = progress, int(rows.start), int(rows.stop)
-    return lambda done, work: report(start + (stop - start) * done // max(work, 1), total)
+    return lambda done, work: report(100 * start + 100 * (stop - start) * done // max(work, 1), 100 * total)
+
+
+def fast_methods(built: BuiltModel) -> tuple[str, ...]:
+    """Names of the methods that work with a model at about the cost of a forward pass, in the registry's order."""
+    return tuple(name for name, method in METHODS.items() if not method.slow and method.applies(built) is None)

@@ -16,6 +16,7 @@ import numpy as np
 from tumorscope.core.errors import DataError
 from tumorscope.core.types import Estimate
 from tumorscope.evaluation.intervals import as_json
+from tumorscope.evaluation.resampling import Floats
 from tumorscope.evaluation.shares import RESAMPLES
 from tumorscope.explaining.asking import Progress, Subject
 from tumorscope.explaining.cohort import Cohort
@@ -34,6 +35,8 @@ COMPARED, COMPARED_SLOW = 32, 8
 """Images whose maps are compared before and after randomising the model."""
 SIDES = (7, 14, 28)
 """Places a side of maps whose ceilings are told: the last maps of networks with 32, 16 and 8 pixels a place at 224."""
+VALIDATION, SCORED = "validation images", "the scored images"
+"""What the leading method is chosen on."""
 STEPS, STEPS_SLOW = 5, 2
 """Steps from a random head to a random network."""
 
@@ -45,6 +48,7 @@ def score(
     methods: Sequence[str] | None = None,
     references: References | None = None,
     batch_size: int = 16,
+    values: dict[str, Mapping[str, Floats]] | None = None,
     progress: Report | None = None,
 ) -> dict[str, Any]:
     """Score heatmap methods and their controls against boxes.
@@ -55,10 +59,13 @@ def score(
         methods: Keys of `METHODS`; by default all that apply.
         references: Validation images, training boxes, further models.
         batch_size: Images at a time.
+        values: Takes every source's measures, one value an image with a box, where such a dict is given.
         progress: Called with (what, done, total).
 
     Returns:
-        "sources": name to kind, method, title, thresholds, empty maps, "overall" and "per_class" estimates;
+        "best": the method with most energy inside the boxes of validation images, or of the scored ones where there
+        are none ("best_by" says which); "sources": name to kind, method, title, thresholds, empty maps, "overall" and
+        "per_class" estimates;
         "gaps": source to control to measure to the paired estimate with "better" and "worse"; "cascade": method to
         rank correlations with the trained model's maps; "ceilings": places a side to the pointing and energy that a
         map so coarse could have at best; "measures", "not_applicable", "n", "with_boxes",
@@ -86,9 +93,14 @@ def score(
         )
         for source in table
     }
+    if values is not None:
+        values.update({name: one.values for name, one in measured.items()})
+    best, best_by = _best(chosen, measured)
     precisions = {name: cohort.precisions(one.matches) for name, one in measured.items()}
     return {
         "format": FORMAT,
+        "best": best,
+        "best_by": best_by,
         "n": len(rows.targets),
         "with_boxes": int(rows.boxed.size),
         "searched": int(rows.searched.size),
@@ -106,6 +118,14 @@ def score(
         "resamples": RESAMPLES,
         "seed": cohort.seed,
     }
+
+
+def _best(methods: Sequence[str], measured: Mapping[str, Measured]) -> tuple[str, str]:
+    """The leading method, and what it was chosen on."""
+    by_val = {name: energy for name in methods if (energy := measured[name].thresholds.energy) is not None}
+    if by_val:
+        return max(by_val, key=lambda name: by_val[name]), VALIDATION
+    return max(methods, key=lambda name: float(measured[name].values["energy"].mean())), SCORED
 
 
 def _row(
@@ -174,7 +194,7 @@ def _cascade(
 ) -> list[dict[str, Any]]:
     """Rank correlation of maps with the trained model's as more of its weights, head first, are random.
 
-    Each image's mean over the draws of random weights.
+    Each image's mean over the draws of random weights; "flat" counts maps without any difference, which are like none.
     """
     slow = METHODS[method].slow
     among = cohort.drawn(COMPARED_SLOW if slow else COMPARED)
@@ -186,7 +206,8 @@ def _cascade(
     found = []
     for done, number in enumerate(steps, start=1):
         draws = [blinded(subject, seed=seed, groups=number) for seed in seeds]
-        likeness = [rank_correlation(trained, maker(d, method, batch_size)(images, part.targets)) for d in draws]
+        maps = [maker(d, method, batch_size)(images, part.targets) for d in draws]
+        likeness = [rank_correlation(trained, one) for one in maps]
         similarity = np.mean(likeness, axis=0)
         estimate = cohort.gap(similarity, np.zeros(len(among)), among)
         found.append(
@@ -195,6 +216,7 @@ def _cascade(
                 "of": len(subject.built.groups),
                 "n": len(among),
                 "draws": len(draws),
+                "flat": int(sum((np.ptp(one, axis=(1, 2)) == 0).sum() for one in maps)),
                 "similarity": as_json(estimate),
             }
         )

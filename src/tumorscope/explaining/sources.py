@@ -21,6 +21,8 @@ from tumorscope.explaining.methods import METHODS, heatmaps
 from tumorscope.imaging.boxes import Boxes
 
 RANDOM_WEIGHTS = "random-weights"
+SLOW_BATCH = 2
+"""Images that slow methods take at a time, each in many passes of its own: often enough for a bar to move."""
 DRAWS = 3
 """Draws of random weights that a blind model's figures are the mean of; slow methods have one."""
 
@@ -63,12 +65,16 @@ class Source:
         self, cohort: Cohort, *, val: Boxed | None, batch_size: int, progress: Progress | None = None
     ) -> Measured:
         """Every measure on the cohort, thresholds chosen on `val`; the mean of the draws."""
-        total = len(self.makes) * len(cohort.rows.searched)
+        first = 0 if val is None else len(val.boxed)
+        each = first + len(cohort.rows.searched)
+        if self.method is not None and METHODS[self.method].slow:
+            batch_size = min(batch_size, SLOW_BATCH)
         found = []
         for number, make in enumerate(self.makes):
-            before = number * len(cohort.rows.searched)
-            say = None if progress is None else _after(progress, before, total)
-            thresholds = thresholds_on(val, make, batch_size=batch_size)
+            before, total = number * each, len(self.makes) * each
+            begun = None if progress is None else _after(progress, before, total)
+            say = None if progress is None else _after(progress, before + first, total)
+            thresholds = thresholds_on(val, make, batch_size=batch_size, progress=begun)
             found.append(
                 measure(
                     cohort.rows, make, probs=cohort.probs, thresholds=thresholds, batch_size=batch_size, progress=say

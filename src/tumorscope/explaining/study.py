@@ -6,7 +6,6 @@ one image of each group of copies, without files of the training data). Out: `ex
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,21 +23,22 @@ from tumorscope.data.lesions import lesion_boxes
 from tumorscope.data.manifest import Manifest
 from tumorscope.data.relabel import relabel
 from tumorscope.data.splitting import groups_of
+from tumorscope.evaluation.resampling import Floats
 from tumorscope.explaining.asking import Subject
 from tumorscope.explaining.choosing import other_images, own_images
 from tumorscope.explaining.cohort import Cohort
 from tumorscope.explaining.gallery import gallery
 from tumorscope.explaining.measuring import Boxed
-from tumorscope.explaining.methods import method_named
-from tumorscope.explaining.removal import curves_of, removal
+from tumorscope.explaining.methods import fast_methods, method_named
+from tumorscope.explaining.removal import curves_of, removal, take_away
 from tumorscope.explaining.score import score
+from tumorscope.explaining.shuffled import shuffled_model
 from tumorscope.explaining.sources import References
+from tumorscope.explaining.values import write_values
 from tumorscope.imaging.boxes import Boxes, boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.cache import PixelCache, open_cache
 
 Report = Callable[[str, int, int], None]
-METHODS = ("grad-cam", "layer-cam", "hires-cam")
-"""Methods scored unless others are named: those that cost about one forward pass."""
 THRESHOLD_IMAGES, THRESHOLD_IMAGES_SLOW = 128, 16
 """Validation images that thresholds are chosen on, drawn by the seed: each source makes a map of each."""
 SLOW_BOXED, SLOW_FREE = 32, 8
@@ -53,7 +53,7 @@ def study(
     *,
     out: Path,
     command: str,
-    methods: Sequence[str] = METHODS,
+    methods: Sequence[str] = (),
     mapping: Mapping[str, str] | None = None,
     lesion_free: Sequence[str] = (),
     shuffled: Path | None = None,
@@ -90,9 +90,13 @@ def study(
     """
     bundle = load_bundle(run)
     card, subject = bundle.card, Subject.of(bundle)
+    methods = tuple(methods) or fast_methods(bundle.model)
     checked = [method_named(name, bundle.model) for name in methods]
     slow = any(method.slow for method in checked)
-    others = {} if shuffled is None else {SHUFFLED: shuffled_model(shuffled, bundle)}
+    others: dict[str, Subject] = {}
+    differences: list[str] = []
+    if shuffled is not None:
+        others[SHUFFLED], differences = shuffled_model(shuffled, run, bundle)
     own = read_json(run / "run.json")["hashes"]["data"] == manifest.sha256
     if own and trained_on is not None:
         raise UsageError(
@@ -110,7 +114,8 @@ def study(
     manifest = lesion_boxes(manifest, lesion_free)
     rng = np.random.default_rng(seed)
     thresholds = THRESHOLD_IMAGES_SLOW if slow else THRESHOLD_IMAGES
-    chosen = replace(chosen, val=np.sort(rng.permutation(chosen.val)[:thresholds]))
+    with_boxes = chosen.val[[bool(manifest.records[i].boxes) for i in chosen.val.tolist()]]
+    chosen = replace(chosen, val=np.sort(rng.permutation(with_boxes)[:thresholds]))
     if slow:
         kept = _part([bool(manifest.records[i].boxes) for i in chosen.rows.tolist()], rng)
         reason = f"not drawn; slow methods are scored on {SLOW_BOXED} images with boxes and {SLOW_FREE} without"
@@ -138,10 +143,12 @@ def study(
     probs = predictor.probs(predictor.logits(np.array(tests.images)))
     codes = np.unique(groups[chosen.rows], return_inverse=True)[1].astype(np.int64)
     cohort = Cohort(tests, probs=probs, codes=codes, seed=seed)
+    values: dict[str, Mapping[str, Floats]] = {}
     scored = score(
         subject,
         cohort,
         methods=methods,
+        values=values,
         references=References(
             val=vals if vals is not None and vals.boxed.size else None,
             train_boxes=[b for b in boxes[parts[2]] if len(b)] or None,
@@ -149,13 +156,21 @@ def study(
         ),
         progress=progress,
     )
-    best = max(methods, key=lambda name: scored["sources"][name]["overall"]["energy"]["value"])
+    taken = take_away(predictor, cohort)
+    values |= {name: {"accuracy": right} for name, right in taken.boxed.items()}
     out.mkdir(parents=True, exist_ok=True)
     entries, pictures, heats = gallery(
-        subject, cohort, manifest=manifest, rows=chosen.rows, own=card.preprocessing, method=best
+        subject,
+        cohort,
+        manifest=manifest,
+        rows=chosen.rows,
+        own=card.preprocessing,
+        method=scored["best"],
+        progress=progress,
     )
     with atomic_path(out / "gallery.npz") as temporary, temporary.open("wb") as handle:
         save_npz(handle, images=pictures, heats=heats)
+    write_values(out / "values.csv", manifest, chosen.rows, cohort, values)
     content = {
         "format": FORMAT,
         "run": {"recipe": card.recipe, "title": card.title, "bundle": bundle.identity},
@@ -168,40 +183,13 @@ def study(
         },
         "command": command,
         "score": scored,
-        "removal": removal(predictor, cohort),
+        "shuffled": None if shuffled is None else {"differences": differences},
+        "removal": removal(taken, cohort, classes=card.classes),
         "curves": curves_of(subject, predictor, cohort, methods=methods, progress=progress),
         "gallery": entries,
     }
     write_json(out / "explanations.json", content)
     return content
-
-
-def shuffled_model(folder: Path, bundle: Bundle) -> Subject:
-    """The model of a run that was taught shuffled labels, checked to be asked like `bundle`'s.
-
-    Raises:
-        UsageError: If its labels were not shuffled, or if it takes other images or knows other classes.
-    """
-    recipe = folder / "recipe.resolved.toml"
-    control = tomllib.loads(recipe.read_text("utf-8"))["train"]["control"] if recipe.is_file() else "not known"
-    if control != "permuted-labels":
-        raise UsageError(
-            f"the labels of this run were not shuffled: control = {control!r}",
-            expected='a run with train.control = "permuted-labels"',
-            where=folder,
-            fix="train it with --set train.control=permuted-labels",
-        )
-    other = load_bundle(folder)
-    for what in ("classes", "preprocessing"):
-        theirs, ours = getattr(other.card, what), getattr(bundle.card, what)
-        if theirs != ours:
-            raise UsageError(
-                f"the run with shuffled labels has other {what}: {theirs}",
-                expected=f"{ours}",
-                where=folder,
-                fix="train it on the same data with the same [image] part",
-            )
-    return Subject.of(other)
 
 
 def _part(boxed: Sequence[bool], rng: np.random.Generator) -> NDArray[np.int64]:

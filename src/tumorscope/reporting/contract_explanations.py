@@ -41,11 +41,12 @@ class ExplainedData(Part):
 
 
 class CutOffs(_Finite):
-    """Shares of a map's maximum; `chosen_on` validation images, 0 where they are fixed."""
+    """Shares of a map's maximum; `chosen_on` validation images, 0 where they are fixed; `energy` on those."""
 
     iou: float
     box: float
     chosen_on: int
+    energy: float | None = None
 
 
 class HeatSource(Part):
@@ -87,6 +88,8 @@ class HeatScore(Part):
     sources: dict[str, HeatSource]
     gaps: dict[str, dict[str, dict[str, Estimated]]]
     cascade: dict[str, tuple[CascadeStep, ...]]
+    best: str = ""
+    best_by: str = ""
     lesion_classes: tuple[str, ...] = ()
     ceilings: dict[str, dict[str, Estimated]] = Field(default_factory=dict)
     not_applicable: dict[str, str] = Field(default_factory=dict)
@@ -106,27 +109,50 @@ class HeatScore(Part):
 
 
 class RemovalRow(Part):
-    """Accuracy on images of which something was taken away; `change` is paired, against the whole image."""
+    """Accuracy on n images of which something was taken away; `change` is paired, against the whole image."""
 
     name: str
+    n: int | None = None
     accuracy: Estimated
     change: Estimated | None = None
 
 
-class Removal(Part):
-    """Accuracy with and without the annotated boxes."""
+class Border(Part):
+    """Accuracy on the border of all images alone, next to how often each class is answered to it and is there."""
+
+    n: int
+    whole: Estimated
+    accuracy: Estimated
+    change: Estimated
+    answers: dict[str, int]
+    present: dict[str, int]
+
+
+class Removal(_Finite):
+    """Accuracy with and without the annotated boxes.
+
+    `beyond` is what removing them changes more than removing the same boxes elsewhere, paired; `changed` the mean
+    change of a pixel by both, in gray levels.
+    """
 
     n: int
     rows: tuple[RemovalRow, ...]
+    beyond: Estimated | None = None
+    changed: dict[str, float] = Field(default_factory=dict)
+    border: Border | None = None
 
 
 class MethodCurves(_Finite):
-    """Mean probability while pixels go or come back, hottest first, and the area under each curve."""
+    """Mean probability while pixels go or come back, hottest first, and the area under each curve.
+
+    `gaps` are paired differences of the areas to each control, for deletion and insertion.
+    """
 
     deletion: tuple[float, ...]
     insertion: tuple[float, ...]
     deletion_area: Estimated
     insertion_area: Estimated
+    gaps: dict[str, dict[str, Estimated]] = Field(default_factory=dict)
 
 
 class HeatCurves(Part):
@@ -162,6 +188,12 @@ class Heatmap(_Finite):
     boxes: tuple[HeatBox, ...] = ()
 
 
+class Shuffled(Part):
+    """The run with shuffled labels: each setting besides the shuffling that is another."""
+
+    differences: tuple[str, ...] = ()
+
+
 class ExplanationsFile(Part):
     """`explanations.json`."""
 
@@ -169,6 +201,7 @@ class ExplanationsFile(Part):
     run: ExplainedRun
     data: ExplainedData
     score: HeatScore
+    shuffled: Shuffled | None = None
     removal: Removal | None
     curves: HeatCurves | None
     gallery: tuple[Heatmap, ...]

@@ -119,6 +119,11 @@ def _context(found: ExplanationsFile, pictures: tuple[NDArray[np.uint8], NDArray
         "cascade": cascade_figure(score),
         "curves": curve_figures(found.curves, score) if found.curves is not None else (),
         "curve_names": in_order(found.curves.methods) if found.curves is not None else (),
+        "curve_gaps": [
+            (name, control, gaps)
+            for name, one in (found.curves.methods if found.curves is not None else {}).items()
+            for control, gaps in one.gaps.items()
+        ],
         "gallery": _gallery(found, *pictures) if pictures is not None else None,
         "shown_checks": [
             check for name, check in checks.items() if any(entry.method == name for entry in found.gallery)

@@ -15,6 +15,8 @@ from tumorscope.reporting.words import count, decimal, listed, metric_range, met
 
 LEADING = "energy"
 """The measure that the best method is named by: it needs no threshold and uses the whole map."""
+VALIDATION = "validation images"
+"""What `best_by` says where the leading method was not chosen on the scored images."""
 RESEMBLES = 0.5
 """Rank correlation that parts maps that change with the weights from maps that do not; a choice, not a law."""
 MARKS = {"better": "▲", "same": "≈", "worse": "▼", "unknown": "?"}
@@ -87,9 +89,9 @@ def standing(score: HeatScore, name: str, measure: str) -> Standing:
 
 
 def methods(score: HeatScore) -> list[str]:
-    """Names of the methods, most heat in the boxes first, those without a value last."""
+    """Names of the methods: the one that was chosen, then by heat in the boxes, those without a value last."""
     names = [name for name, source in score.sources.items() if source.kind == "method"]
-    return sorted(names, key=lambda name: -(_leading(score, name) or -1.0))
+    return sorted(names, key=lambda name: (name != score.best, -(_leading(score, name) or -1.0)))
 
 
 def _leading(score: HeatScore, name: str) -> float | None:
@@ -156,10 +158,14 @@ def verdict(score: HeatScore) -> Paragraph:
 
 def _lead(score: HeatScore, best: str, number: int) -> str:
     energy = score.sources[best].overall[LEADING]
+    title, interval = score.sources[best].title, metric_range(LEADING, energy.low, energy.high)
     of = f"Of {count(number)} methods, " if number > 1 else ""
-    most = "has the largest share of its heat" if number > 1 else "has this share of its heat"
-    interval = metric_range(LEADING, energy.low, energy.high)
-    return f"{of}{score.sources[best].title} {most} in the boxes: {metric_value(LEADING, energy.value)} ({interval})."
+    most = f"{title} has the largest share of its heat in the boxes"
+    if number == 1:
+        most = f"{title} has this share of its heat in the boxes"
+    elif score.best_by == VALIDATION:
+        most = f"{title} was chosen on validation images; it has this share of its heat in the boxes"
+    return f"{of}{most}: {metric_value(LEADING, energy.value)} ({interval})."
 
 
 def _rival(score: HeatScore, best: str) -> str:

@@ -58,7 +58,9 @@ class Explanation(_Shape):
     target: str
     predicted: str
     prob: float
-    likeness: float = Field(description="Rank correlation with the map of random weights; near 0 is good.")
+    likeness: float | None = Field(
+        description="Rank correlation with the map of random weights; near 0 is good; null if a map is flat."
+    )
     caution: str
     width: int
     height: int

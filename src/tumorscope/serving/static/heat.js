@@ -9,7 +9,7 @@ const OPACITY = 60;
 const SETTLE_MS = 250; // arrow keys in a list pass over entries that nobody wants computed
 
 function check(likeness) {
-  if (typeof likeness !== "number") return element("p", { class: "check" }, "Sanity check: likeness to random weights is not known.");
+  if (typeof likeness !== "number") return element("p", { class: "check" }, "Sanity check: not made, the map is the same everywhere or has no heat.");
   const figure = element("strong", {}, correlation(likeness));
   if (likeness >= LIKE) {
     return element(
