@@ -44,6 +44,8 @@ LONG = ("efficientnet-lite0", "efficientnet-b0", "resnet50", "tinyvgg")
 """Works whose recipes run so long that the plan tries compilation: they are timed compiled as well."""
 
 
+WHERE = ("breastmnist", *LONG)
+"""Works whose epochs are taken apart."""
 PEERS = {
     "resnet50": ("timm", "fastai", "ultralytics"),
     "resnet18": ("timm", "fastai", "ultralytics"),
@@ -116,6 +118,8 @@ def parts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[]
         yield "inference", model, partial(time_inference, model, repeats)
     for seed in range(SEEDS) if peers else ():
         yield "learned", str(seed), partial(time_learned, seed, data, peers)
+    for name in WHERE:
+        yield "parts", name, partial(time_parts, name, data)
     folder = str(arguments.json.parent / "speed-files")
     for n in GROWTH:
         yield "growth", str(n), partial(time_growth, n, folder)
@@ -123,8 +127,12 @@ def parts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[]
         given = ("--data", data, "--weights", arguments.weights)
         for work in ACCURACY_WORKS:
             yield "accuracy", work.name, partial(seeds, work.name, given)
-        for side in ("baseline", "ours"):
-            yield "reach", side, partial(timed, "reach", side, *given)
+        yield "reach", "course", partial(timed, "reach", *given)
+
+
+def time_parts(name: str, data: str) -> dict[str, Any]:
+    """Seconds of the parts of an epoch, on both sides."""
+    return {side: timed("parts", side, name, "--data", data) for side in ("baseline", "ours")}
 
 
 def time_learned(seed: int, data: str, peers: Path) -> dict[str, Any]:
@@ -159,8 +167,9 @@ def main() -> None:
     if arguments.json.is_file():
         found = json.loads(arguments.json.read_text(encoding="utf-8"))
     if not arguments.table_only:
-        if "peak" not in found:
+        if "peak" not in found or "peak" in (arguments.only or ()):
             found["peak"] = timed("peak")
+            found.setdefault("measured", {})["peak"] = {"rate": stamp()}
         for section, key, measure in parts(arguments):
             done = found.setdefault(section, {})
             if key in done or (arguments.only and not {section, key} & set(arguments.only)):

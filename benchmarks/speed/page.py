@@ -8,38 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean, median, stdev
-from typing import Any
-
-from scipy import stats
+from statistics import median
 
 from benchmarks.sections import measured, merged, table
 from benchmarks.speed.accuracy import ACCURACY_WORKS
-from benchmarks.speed.works import LEARNED, WORKS, Work
+from benchmarks.speed.page_accuracy import accuracy, learned, reach
+from benchmarks.speed.turns import Found, fastest, middle, ratio, values
+from benchmarks.speed.works import WORKS, Work
 
-Found = dict[str, Any]
-
-
-def values(turns: list[Found], what: str) -> list[float]:
-    """One figure of every turn."""
-    return [float(turn[what]) for turn in turns]
-
-
-def middle(turns: list[Found], what: str) -> float:
-    """Median of one figure over the turns."""
-    return median(values(turns, what))
-
-
-def ratio(row: Found, ours: str, what: str) -> str:
-    """Ratio of the medians, and the smallest and the largest ratio of a turn."""
-    pairs = zip(values(row["baseline"], what), values(row[ours], what), strict=True)
-    turns = [a / b for a, b in pairs]
-    return f"{middle(row['baseline'], what) / middle(row[ours], what):.1f} ({min(turns):.1f} to {max(turns):.1f})"
-
-
-def fastest(row: Found) -> str:
-    """Whichever of ours took less time: as a short run computes, or compiled."""
-    return min((n for n in ("ours", "compiled") if n in row), key=lambda n: middle(row[n], row["what"]))
+PARTS_OF_AN_EPOCH = ("images", "network", "optimizer", "validation")
 
 
 def _done(found: Found) -> list[tuple[Work, Found]]:
@@ -92,6 +69,29 @@ def training(found: Found) -> list[str]:
     return [*lines, *notes, ""] if notes else lines
 
 
+def where(found: Found) -> list[str]:
+    """Where an epoch's time goes."""
+    rows = []
+    for name, sides in found.get("parts", {}).items():
+        work = next(w for w in WORKS if w.name == name)
+        for side, title in (("baseline", "baseline"), ("ours", "tumorscope")):
+            parts = sides[side]
+            total = sum(parts.values())
+            cells = [f"{parts[part]:.2f}" for part in PARTS_OF_AN_EPOCH]
+            rows.append([work.title, title, *cells, f"{total:.2f}"])
+        gains = [sides["baseline"][part] / max(sides["ours"][part], 1e-4) for part in PARTS_OF_AN_EPOCH]
+        whole = sum(sides["baseline"].values()) / sum(sides["ours"].values())
+        rows.append([work.title, "ratio", *(f"{gain:.1f}" for gain in gains), f"{whole:.1f}"])
+    return [
+        "`benchmarks/speed/parts.py`: the parts of one epoch, each run by itself on the same images: making all "
+        "batches (for the baseline decoding and changing them in its own process, for ours changing them), the "
+        "network forward and backward, the optimizer, validation. Seconds; one run each. What the frame of a training adds (logs, "
+        "checkpoints) is not in it, nor what loading beside the network hides.",
+        "",
+        *table(["work", "side", "images", "network", "optimizer", "validation", "sum"], rows),
+    ]
+
+
 def cold(found: Found) -> list[str]:
     """From nothing to the end of the first epoch."""
     rows = [
@@ -100,14 +100,17 @@ def cold(found: Found) -> list[str]:
             f"{middle(row['baseline'], 'first'):.2f}",
             f"{middle(row['ours'], 'first'):.2f}",
             ratio(row, "ours", "first"),
+            *(f"{middle(row['ours'], what):.2f}" if what in row["ours"][0] else "–" for what in ("scan_s", "plan_s")),
         ]
         for work, row in _done(found)
     ]
     return [
-        "Everything from the start to the end of the first epoch: reading and decoding every file, writing the cache, "
-        "building the network, the frozen part where there is one. Target: no slower than the baseline's.",
+        "From the list of files to the end of the first epoch: reading and decoding every file, writing the cache, "
+        "building the network, the frozen part where there is one. Target: no slower than the baseline's. Outside of "
+        "both is the scan of the data, which the baseline's list of files comes from too: every file read, hashed and "
+        "checked, of the whole set. Outside of ours is the plan, measured once a model and machine and remembered.",
         "",
-        *table(["work", "baseline, s", "tumorscope, s", "ratio (min to max)"], rows),
+        *table(["work", "baseline, s", "tumorscope, s", "ratio (min to max)", "scan, s", "plan, once, s"], rows),
     ]
 
 
@@ -140,47 +143,6 @@ def peers(found: Found) -> list[str]:
             ["work", "peer", "its seconds", "tumorscope, s", "ratio (min to max)", "turns", "peak memory, MB"], rows
         ),
     ]
-
-
-def learned(found: Found) -> list[str]:
-    """Speed and accuracy of ours and of the peers on one work."""
-    seeds = list(found.get("learned", {}).values())
-    rows = []
-    for name in seeds[0] if seeds else ():
-        sides = [seed[name] for seed in seeds]
-        ratios = [seed[name]["whole"] / seed["ours"]["whole"] for seed in seeds]
-        right = values(sides, "val_accuracy")
-        gap, ratio = "", ""
-        if name != "ours":
-            ratio = f"{median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f})"
-            gap = over_seeds([seed["ours"]["val_accuracy"] - seed[name]["val_accuracy"] for seed in seeds])
-        rows.append(
-            [
-                "tumorscope" if name == "ours" else name,
-                f"{middle(sides, 'whole'):.1f}",
-                ratio,
-                f"{mean(right):.3f} ({min(right):.3f} to {max(right):.3f})",
-                gap,
-            ]
-        )
-    head = ["trained by", "seconds", "ratio (min to max)", "accuracy (min to max)", "ours minus its (95% interval)"]
-    return [
-        f"{LEARNED.title} of {LEARNED.train} images of {LEARNED.data} from random weights, Adam at {LEARNED.lr:g}, "
-        f"the accuracy on {LEARNED.val} others after the last epoch (drawn by a fixed seed, copies of training images "
-        f"among them); {len(seeds)} seeds. Seconds are those of the whole training, decoding, start of workers and "
-        "validation included. timm and Ultralytics crop mildly here (0.9 to 1 of the area) and leave colours alone; "
-        "fastai and ours flip and turn. Each has its own way with rates, weight decay and averaging of weights: "
-        "Ultralytics warms up and then lowers its rate, and answers with averaged weights. Interval of the mean "
-        "difference over seeds by Student's t.",
-        "",
-        *table(head, rows),
-    ]
-
-
-def over_seeds(gaps: list[float]) -> str:
-    """Mean of differences with its interval by Student's t."""
-    half = float(stats.t.ppf(0.975, len(gaps) - 1)) * stdev(gaps) / len(gaps) ** 0.5
-    return f"{mean(gaps):+.3f} ({mean(gaps) - half:+.3f} to {mean(gaps) + half:+.3f})"
 
 
 def inference(found: Found) -> list[str]:
@@ -240,76 +202,6 @@ def growth(found: Found) -> list[str]:
     ]
 
 
-def accuracy(found: Found) -> list[str]:
-    """Whether what is learned is the same."""
-    rows = []
-    for work in ACCURACY_WORKS:
-        seeds = found.get("accuracy", {}).get(work.name)
-        if not seeds:
-            continue
-        rows.append(accuracy_row(work.title, work.test, seeds, "baseline"))
-        if all("mirrored" in seed for seed in seeds):
-            rows.append(accuracy_row("the same, the baseline turning images as ours", work.test, seeds, "mirrored"))
-    if not rows:
-        return []
-    missing = [work.title for work in ACCURACY_WORKS if not found["accuracy"].get(work.name)]
-    return [
-        "`benchmarks/speed/accuracy.py`: both sides train with the same network, images, optimizer, constant rate, "
-        "batch and number of epochs unless said otherwise; test images (official test part, drawn by a fixed seed, "
-        "copies of training images among them) are answered once after training. The baseline turns images as "
-        "torchvision does by itself, by the nearest pixel and with black corners, ours between pixels with what lies "
-        "outside mirrored in; where a row says so, the baseline's loop does as ours. Interval of the mean difference "
-        "over seeds by Student's t.",
-        "",
-        *table(["work", "seeds", "test images", "baseline", "tumorscope", "difference (95% interval)"], rows),
-        *([f"Not measured yet: {'; '.join(missing)}.", ""] if missing else []),
-    ]
-
-
-def accuracy_row(title: str, test: int, seeds: list[dict[str, Any]], side: str) -> list[str]:
-    """Mean accuracies of one baseline and of ours, and the mean difference over seeds."""
-    base, ours = values(seeds, side), values(seeds, "ours")
-    difference = over_seeds([b - a for a, b in zip(base, ours, strict=True)])
-    return [title, str(len(seeds)), f"{test}", f"{mean(base):.3f}", f"{mean(ours):.3f}", difference]
-
-
-def reach(found: Found) -> list[str]:
-    """Time to a given accuracy."""
-    both = found.get("reach", {})
-    if not {"baseline", "ours"} <= set(both):
-        return []
-    timed, work = found["works"]["efficientnet-lite0"], next(w for w in WORKS if w.name == "efficientnet-lite0")
-    theirs, ours = both["baseline"], both["ours"]
-    # validation is a forward pass: a third of a training step's arithmetic
-    share = theirs["train"] / (work.train + work.val / 3)
-    each = {side: middle(timed[side], "epoch") * share for side in ("baseline", fastest(timed))}
-    before = max(ours["first_s"] - ours["epoch_s"], 0.0)
-    ways = (
-        (theirs["title"] + ", in the baseline's loop", theirs, each["baseline"], each["baseline"]),
-        ("the same, by tumorscope", theirs, each[fastest(timed)], each[fastest(timed)] + before),
-        (ours["title"] + ", by tumorscope", ours, ours["epoch_s"], ours["first_s"]),
-    )
-    rows, minutes = [], []
-    for title, row, epoch, first in ways:
-        history = ", ".join(f"{value:.3f}" for value in row["accuracy"])
-        reached = next((i for i, value in enumerate(row["accuracy"], start=1) if value >= row["wanted"]), None)
-        minutes.append(None if reached is None else (first + (reached - 1) * epoch) / 60)
-        if reached is None:
-            rows.append([title, f"not in {len(row['accuracy'])}", f"{epoch:.0f}", history, "", ""])
-            continue
-        ratio = "" if minutes[0] is None else f"{minutes[0] / minutes[-1]:.1f}"
-        rows.append([title, str(reached), f"{epoch:.0f}", history, f"{minutes[-1]:.1f}", ratio])
-    return [
-        "`benchmarks/speed/reach.py`: EfficientNet-Lite0 from ImageNet weights on all "
-        f"{ours['train']:,} training files; the 1,311 official test images are answered after each epoch only to see "
-        "when 0.98 is reached. The minutes of the first two rows are composed: epochs needed, times the median "
-        "seconds of an epoch measured above, scaled to the number of images, for ours with decoding. Those of the last "
-        "row are measured, from the start, with decoding and with answering the test images. One seed. Target: 5.",
-        "",
-        *table(["training", "epochs", "s an epoch", "accuracy after each epoch", "minutes", "ratio"], rows),
-    ]
-
-
 def roofline(found: Found) -> list[str]:
     """How near the machine's own limit."""
     peak: Found = found.get("peak") or {}
@@ -340,8 +232,8 @@ def roofline(found: Found) -> list[str]:
         f"A matrix product of side 4096 runs at {peak['fp32_gflops']:.0f} GFLOP/s in float32 and "
         f"{peak['bf16_gflops']:.0f} in bfloat16 here, {peak['bf16_gflops'] / peak['fp32_gflops']:.1f} times as many: "
         "most of what training in bfloat16 can win over float32 on this machine. The last column is the ratio that "
-        "an epoch would have if all of its multiplications ran at the latter rate and nothing else took time: no way "
-        "of computing the same network as often can be faster. ResNet-50's target is a share of 0.55.",
+        "an epoch would have if all of its multiplications ran at the latter rate and nothing else took time: a bound, "
+        "as far as one large product shows what the machine can do. ResNet-50's target is a share of 0.55.",
         "",
         *table([*head, "largest possible ratio"], rows),
     ]
@@ -363,6 +255,7 @@ seed. Peak memory is that of the process and its largest child; ours includes th
 ALL = tuple(work.name for work in WORKS)
 PARTS: dict[str, tuple[Callable[[Found], list[str]], tuple[tuple[str, tuple[str, ...]], ...]]] = {
     "Training": (training, (("works", ALL),)),
+    "Where an epoch's time goes": (where, (("parts", ("breastmnist", "efficientnet-b0", "resnet50")),)),
     "How near the machine's limit": (roofline, (("works", ALL),)),
     "The first epoch after a cold start": (cold, (("works", ALL),)),
     "Against what a user would pick instead": (peers, (("works", ALL),)),
@@ -370,7 +263,7 @@ PARTS: dict[str, tuple[Callable[[Found], list[str]], tuple[tuple[str, tuple[str,
     "Batch inference": (inference, (("inference", ("resnet50", "efficientnet_b0")),)),
     "Time to 0.98 accuracy on the official test part of brain-mri-4class": (
         reach,
-        (("reach", ("baseline", "ours")), ("works", ("efficientnet-lite0",))),
+        (("reach", ("course",)), ("works", ("efficientnet-lite0",))),
     ),
     "Cost against the number of images": (growth, (("growth", ("1000", "4000", "16000")),)),
     "Is what is learned the same?": (accuracy, (("accuracy", (ACCURACY_WORKS[0].name,)),)),

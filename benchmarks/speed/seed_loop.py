@@ -101,12 +101,15 @@ def turning(side: int, *, mirrored: bool) -> list[Any]:
     return [transforms.Pad(side // 4, padding_mode="symmetric"), turn, transforms.CenterCrop(side)]
 
 
-def run(
-    work: Job, workers: int, *, seed: int = 0, weights: Path | None = None, mirrored: bool = False
-) -> dict[str, Any]:
-    """The figures of one training; with test images also its accuracy on them."""
+def kind_of(work: Job) -> type[Files] | type[Arrays]:
+    """How the work's images are kept: as files, or as an array."""
+    return Arrays if work.work.data.endswith(".npz") else Files
+
+
+def transforms_of(work: Job, *, mirrored: bool) -> tuple[transforms.Compose, transforms.Compose]:
+    """What is done to a training image and to any other; `mirrored` as in `turning`."""
     side = work.work.size_px
-    small = work.work.data.endswith(".npz")
+    small = kind_of(work) is Arrays
     scale = (
         transforms.Normalize(0.5, 0.5) if small else transforms.Normalize([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
     )
@@ -121,9 +124,17 @@ def run(
         ]
     )
     plain = transforms.Compose([*resize, transforms.ToTensor(), scale])
+    return changed, plain
+
+
+def run(
+    work: Job, workers: int, *, seed: int = 0, weights: Path | None = None, mirrored: bool = False
+) -> dict[str, Any]:
+    """The figures of one training; with test images also its accuracy on them."""
+    changed, plain = transforms_of(work, mirrored=mirrored)
     torch.manual_seed(seed)
     start = time.perf_counter()
-    kind = Arrays if small else Files
+    kind = kind_of(work)
     train = DataLoader(kind(work, work.train, changed), work.work.batch_size, shuffle=True, num_workers=workers)
     val = DataLoader(kind(work, work.val, plain), work.work.batch_size, num_workers=workers)
     model = network(work, weights)
