@@ -85,8 +85,8 @@ def where(found: Found) -> list[str]:
     return [
         "`benchmarks/speed/parts.py`: the parts of one epoch, each run by itself on the same images: making all "
         "batches (for the baseline decoding and changing them in its own process, for ours changing them), the "
-        "network forward and backward, the optimizer, validation. Seconds; one run each. What the frame of a training adds (logs, "
-        "checkpoints) is not in it, nor what loading beside the network hides.",
+        "network forward and backward, the optimizer, validation. Seconds; one run each. What the frame of a training "
+        "adds (logs, checkpoints) is not in it, nor what loading beside the network hides.",
         "",
         *table(["work", "side", "images", "network", "optimizer", "validation", "sum"], rows),
     ]

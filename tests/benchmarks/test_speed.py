@@ -1,0 +1,99 @@
+"""Both loops train a small work from the same files, and the page's figures are those of the turns."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from benchmarks.speed import ours, seed_loop
+from benchmarks.speed.figures import figures
+from benchmarks.speed.page import page
+from benchmarks.speed.turns import fastest, over_seeds, ratio
+from benchmarks.speed.works import WORKS, Job, Work, job_of
+from PIL import Image
+
+from tests.scans import class_folders
+from tumorscope.imaging.augment import AugmentParams, move
+from tumorscope.training.plan import Wishes
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    root = class_folders(tmp_path_factory.mktemp("data") / "my scans", per_class=16)
+    work = Work(
+        name="small",
+        title="Small",
+        data="my scans",
+        model="tinyvgg",
+        trainable="all",
+        epochs=2,
+        train=16,
+        val=8,
+        target=1,
+        batch_size=8,
+        size_px=32,
+    )
+    made = job_of(work, root)
+    return replace(made, test=made.val)
+
+
+def test_an_epoch_is_the_median_after_the_first() -> None:
+    start = time.perf_counter()
+    assert figures(start, [9.0, 1.0, 2.0, 6.0])["epoch"] == 2
+    assert figures(start, [9.0, 1.0, 3.0])["epoch"] == 2
+    assert figures(start, [9.0])["epoch"] == 9
+    assert figures(start, [9.0, 1.0])["epochs"] == [9.0, 1.0]
+
+
+def test_both_loops_train_the_same_images(small: Job) -> None:
+    fixed = Wishes("fp32", "contiguous", 1, False)
+    found = {"theirs": seed_loop.run(small, 0), "ours": ours.run(small, fixed)}
+    for row in found.values():
+        assert len(row["epochs"]) == 2
+        assert row["whole"] >= row["first"] > 0
+        assert 0 <= row["accuracy"] <= 1
+    assert found["ours"]["plan_s"] >= 0
+    assert found["ours"]["val_accuracy"] == found["ours"]["history"][-1]
+
+
+def test_mirrored_turning_is_ours() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    pad, turn, cut = seed_loop.turning(28, mirrored=True)
+    turn.degrees = [7.0, 7.0]
+    theirs = np.asarray(cut(turn(pad(Image.fromarray(picture)))), dtype=np.float32)
+    cos, sin = math.cos(math.radians(7)), math.sin(math.radians(7))
+    affine = torch.tensor([[[cos, -sin, 0.0], [sin, cos, 0.0]]])
+    drawn = AugmentParams(affine, torch.ones(1), torch.zeros(1), torch.zeros(1, 4))
+    own = move(torch.from_numpy(picture)[None, None].float(), drawn)[0, 0].numpy()
+    assert np.abs(own - theirs).max() <= 1  # theirs are whole gray levels
+    (plain,) = seed_loop.turning(28, mirrored=False)
+    assert (plain.interpolation.value, plain.fill) == ("nearest", 0)
+
+
+def _turns(seconds: list[float], **more: Any) -> list[dict[str, Any]]:
+    return [{"whole": s, "first": s / 2, "epoch": s / 4, "peak_mb": 1000.0, "frozen": "", **more} for s in seconds]
+
+
+def test_figures_of_the_page_are_those_of_the_turns(tmp_path: Path) -> None:
+    row = {"what": "epoch", "baseline": _turns([8, 12]), "ours": _turns([4, 2], plan="cpu, bf16")}
+    assert ratio(row, "ours", "epoch") == "3.3 (2.0 to 6.0)"
+    assert fastest(row | {"compiled": _turns([1, 1])}) == "compiled"
+    assert over_seeds([0.01, 0.03]) == "+0.020 (-0.107 to +0.147)"
+    stamp = {"day": "2026-01-02", "cpu": "a CPU", "threads": "2", "torch": "2"}
+    found = {
+        "works": {work.name: row for work in WORKS},
+        "measured": {"works": {work.name: stamp for work in WORKS}},
+    }
+    place = tmp_path / "page.md"
+    place.write_text("# Speed\n\n## Batch inference\n\nas it stood\n")
+    text = page(found, place)
+    line = next(line for line in text.splitlines() if line.startswith("| tinyvgg |"))
+    assert "| 2.50 | 0.75 | 3.3 (2.0 to 6.0) | 2 | 5 |" in line
+    assert "tinyvgg (3.3 of 5)" in text
+    assert "as it stood" in text  # what was not measured again
