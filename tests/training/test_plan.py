@@ -49,6 +49,38 @@ def test_the_fastest_safe_candidate_wins(monkeypatch: pytest.MonkeyPatch) -> Non
     assert "bf16, channels_last, 2 threads rejected" in plan.reason
 
 
+class _Cancels(nn.Module):
+    """Two large products that differ by the answer: bfloat16 keeps nothing of the difference."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = network()
+        self.large = nn.Linear(2, 2, bias=False)
+        nn.init.eye_(self.large.weight)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = 20 * self.body(images).float()
+        far: Tensor = self.large(logits + 3000.0) - self.large(torch.full_like(logits, 3000.0))
+        return far
+
+
+def test_what_cancels_in_bfloat16_is_computed_in_float32() -> None:
+    model = _Cancels()
+    plan = choose_plan(model, IMAGES, loss, wishes=Wishes(threads=1, compile=False))
+    assert plan.precision == "fp32"
+    assert plan.reason.count("rejected: loss") == 2
+    assert "bf16, contiguous, 1 thread rejected" in plan.reason
+
+
+def test_a_wish_for_what_is_unsafe_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = float(loss(network()(IMAGES)).detach())
+    monkeypatch.setattr(
+        module, "_time_step", lambda _m, _i, _l, _d, way, **_k: (0.1, right * (2 if way.compile else 1))
+    )
+    with pytest.raises(ResourceError, match="does not compute what the plain one does"):
+        choose_plan(network(), IMAGES, loss, wishes=Wishes(compile=True))
+
+
 def test_nan_is_never_safe(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network()
     reference = float(loss(model(IMAGES)).detach())

@@ -27,7 +27,7 @@ from tumorscope.training.depthwise import keep_depthwise_fp32
 LOSS_TOLERANCE = 0.05
 """Relative difference of the first loss from fp32; bf16 keeps 8 bits of mantissa, about 0.4% a value."""
 TIMED_STEPS = 3
-GIVE_UP = 2.0
+GIVE_UP = 4.0
 """A way whose warm-up step takes this many times the best step so far is not timed further."""
 SHORT_STEP_S = 0.1
 """Steps shorter than this are tried on one thread too."""
@@ -156,7 +156,7 @@ def choose_plan(
         key: What identifies this measurement; the choice is remembered under it. None measures anew.
 
     Raises:
-        ResourceError: If compilation is wished for and does not work here.
+        ResourceError: If compilation is wished for and does not work here, or computes another loss.
     """
     wishes = wishes or Wishes()
     threads = torch.get_num_threads() if wishes.threads == "auto" else wishes.threads
@@ -238,7 +238,7 @@ class _Trial:
         return other if self.seconds.get(other, float("inf")) * GAIN < self.seconds[best] else best
 
     def demand(self, way: Way) -> Way:
-        """`way`, measured, or an error."""
+        """`way`, measured and safe, or an error."""
         try:
             self.measure(way)
         except Exception as error:
@@ -248,6 +248,13 @@ class _Trial:
                 where="[train] compile = true",
                 fix="install one, or leave compile out",
             ) from error
+        if way not in self.seconds:
+            raise ResourceError(
+                f"the compiled network does not compute what the plain one does: {self.remarks[-1]}",
+                expected=f"the first loss within {LOSS_TOLERANCE:.0%} of float32's",
+                where="[train] compile = true",
+                fix="leave compile out",
+            )
         return way
 
     def measure(self, way: Way) -> None:
@@ -302,7 +309,7 @@ def _time_step(
             elapsed = time.perf_counter() - start
             if step == 0:
                 first = float(value.detach())
-                if elapsed > give_up * 2 and not way.compile:
+                if elapsed > give_up and not way.compile:
                     return elapsed, first
             else:
                 seconds.append(elapsed)
