@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,6 +84,60 @@ def test_a_crash_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         open_cache(KEYS, broken, PREPROCESSING, root=tmp_path)
     assert list((tmp_path / "pixels").iterdir()) == []
+
+
+BUILDER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from tumorscope.imaging.cache import open_cache
+from tumorscope.imaging.preprocess import Preprocessing
+root, pause = Path(sys.argv[1]), float(sys.argv[2])
+def pixels():
+    with (root / "decoded").open("a") as handle:
+        handle.write("x")
+    for i in range(700):
+        if i == 300:
+            (root / "half").touch()
+            time.sleep(pause)
+        yield np.full((20, 24), i % 251, np.uint8)
+cache = open_cache([f"key-{i}" for i in range(700)], pixels, Preprocessing(16, 1), root=root)
+print(cache.built, int(cache.images[300].mean()))
+"""
+
+
+def _builder(root: Path, pause: float) -> subprocess.Popen[str]:
+    words = [sys.executable, "-c", BUILDER, str(root), str(pause)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+
+
+def _wait_for(path: Path) -> None:
+    for _ in range(1200):
+        if path.exists():
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"{path} never came")
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    killed = _builder(tmp_path, 600)
+    _wait_for(tmp_path / "half")
+    killed.kill()
+    killed.communicate()
+    (left,) = (tmp_path / "pixels").iterdir()
+    assert left.name.startswith(".")
+    cache = open_cache(KEYS, Source(), PREPROCESSING, root=tmp_path)
+    assert cache.built
+    assert [p.name for p in (tmp_path / "pixels").iterdir()] == [cache.folder.name]
+
+
+def test_one_process_builds_and_the_other_waits(tmp_path: Path) -> None:
+    first = _builder(tmp_path, 2)
+    _wait_for(tmp_path / "half")
+    second = _builder(tmp_path, 0)
+    said = [process.communicate(timeout=120)[0].split() for process in (first, second)]
+    assert said == [["True", "49"], ["False", "49"]]
+    assert (tmp_path / "decoded").read_text() == "x"
 
 
 def test_another_process_was_first(tmp_path: Path) -> None:

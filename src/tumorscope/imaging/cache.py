@@ -2,7 +2,7 @@
 
 In: content hashes and a way to get the pixels. Out: a read-only (N, C, S, S) array that several processes may
 share and that may be larger than memory. A stale key gives another folder; a damaged file is noticed by its
-checksums and rebuilt; a crash leaves only a temporary folder behind.
+checksums and rebuilt. One process builds while others wait for it; what a killed one left is removed by the next.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from tumorscope.core.errors import ResourceError
@@ -118,19 +119,43 @@ def open_cache(
     name = sha256_value({"keys": list(keys), "preprocessing": preprocessing.sha256})[:24]
     parent = (root or cache_root()) / "pixels"
     folder = parent / name
-    existing = _open_existing(folder, preprocessing, shape) if folder.is_dir() else None
-    if existing is not None:
+
+    def opened() -> PixelCache | None:
+        return _open_existing(folder, preprocessing, shape) if folder.is_dir() else None
+
+    if (existing := opened()) is not None:
         return existing
     parent.mkdir(parents=True, exist_ok=True)
-    needed = int(np.prod(shape))
-    free = shutil.disk_usage(parent).free
-    if needed > free:
-        raise ResourceError(
-            f"the decoded images need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
-            where=parent,
-            fix="free the space, or set TUMORSCOPE_CACHE to a folder on a larger disk",
-        )
-    temporary = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=parent))
+    locks = parent.with_name("locks")
+    locks.mkdir(exist_ok=True)
+    # the lock of a process that was killed is free at once
+    with FileLock(locks / f"{name}.lock"):
+        if (existing := opened()) is not None:
+            return existing
+        for left in parent.glob(f".{name}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+        needed = int(np.prod(shape))
+        free = shutil.disk_usage(parent).free
+        if needed > free:
+            raise ResourceError(
+                f"the decoded images need {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+                where=parent,
+                fix="free the space, or set TUMORSCOPE_CACHE to a folder on a larger disk",
+            )
+        geometries = _build(folder, keys, pixels, preprocessing, progress)
+    return PixelCache(_map(folder / "images.u8", shape), geometries, preprocessing, folder, built=True)
+
+
+def _build(
+    folder: Path,
+    keys: Sequence[str],
+    pixels: Callable[[], Iterable[Pixels]],
+    preprocessing: Preprocessing,
+    progress: Progress | None,
+) -> NDArray[np.float64]:
+    """Decode everything into a folder beside `folder` and move it there; the geometries."""
+    shape = (len(keys), preprocessing.channels, preprocessing.size_px, preprocessing.size_px)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         checksums: list[int] = []
         geometries = np.empty((len(keys), GEOMETRY_FIELDS))
@@ -155,7 +180,7 @@ def open_cache(
         _publish(temporary, folder, preprocessing, shape)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return PixelCache(_map(folder / "images.u8", shape), geometries, preprocessing, folder, built=True)
+    return geometries
 
 
 def _publish(temporary: Path, folder: Path, preprocessing: Preprocessing, shape: tuple[int, ...]) -> None:
