@@ -9,7 +9,7 @@ from statistics import mean, median
 from typing import Any
 
 from benchmarks.sections import table
-from benchmarks.speed.accuracy import ACCURACY_WORKS
+from benchmarks.speed.accuracy import ACCURACY_WORKS, SAME_BASELINE
 from benchmarks.speed.turns import Found, fastest, middle, over_seeds, values
 from benchmarks.speed.works import LEARNED, WORKS
 
@@ -56,6 +56,9 @@ def accuracy(found: Found) -> list[str]:
         seeds = found.get("accuracy", {}).get(work.name)
         if not seeds:
             continue
+        if work.name in SAME_BASELINE:
+            seeds = [a | b for a, b in zip(found["accuracy"][SAME_BASELINE[work.name]], seeds, strict=True)]
+            seeds = [{k: seed[k] for k in ("baseline", "ours")} for seed in seeds]
         rows.append(accuracy_row(work.title, work.test, seeds, "baseline"))
         if all("mirrored" in seed for seed in seeds):
             rows.append(accuracy_row("the same, the baseline turning images as ours", work.test, seeds, "mirrored"))

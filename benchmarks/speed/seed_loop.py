@@ -29,6 +29,7 @@ from torchvision import transforms
 from benchmarks.speed.figures import figures
 from benchmarks.speed.works import Job, job
 from tumorscope.models.cnns import cnn28, cnn_bn, tinyvgg
+from tumorscope.models.registry import build_model
 
 
 class Files(Dataset[tuple[Tensor, int]]):
@@ -81,9 +82,14 @@ def network(work: Job, weights: Path | None) -> nn.Module:
         missing = model.load_state_dict(state, strict=False).missing_keys
         assert set(missing) == {f"{head}.weight", f"{head}.bias"}, missing
     if work.work.trainable != "all":
-        kept = {"head": (f"{head}.",), "last:1": ("fc.", "layer4.")}[work.work.trainable]
+        # the names of what ours trains: the head, and in stage 2 the group of parameters before it
+        built = build_model(work.work.model, outputs=work.classes, channels=3, size_px=size_px)
+        count = {"head": 1, "last:1": 2}[work.work.trainable]
+        kept = {name for group in built.groups[-count:] for name in group}
+        names = {name for name, _ in model.named_parameters()}
+        assert kept <= names, kept - names
         for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.startswith(kept))
+            parameter.requires_grad_(name in kept)
     return model
 
 

@@ -69,7 +69,7 @@ class Work:
 WORKS = (
     Work(
         name="breastmnist",
-        title="breastmnist-cnn, whole recipe",
+        title="breastmnist-cnn's network, 40 epochs, all of it",
         data="breastmnist/breastmnist.npz",
         model="cnn28",
         trainable="all",
