@@ -7,8 +7,9 @@ stands on the page.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import log
 from pathlib import Path
-from statistics import median
+from statistics import linear_regression, median
 
 from benchmarks.sections import measured, merged, table
 from benchmarks.speed.accuracy import ACCURACY_WORKS
@@ -136,8 +137,9 @@ def peers(found: Found) -> list[str]:
         return []
     return [
         "`benchmarks/speed/peers.py`: the same network, images, size, batch and number of epochs from random initial "
-        "weights, an epoch with its validation, each peer with its own loader and two workers. After two epochs from "
-        "random weights there is no accuracy to speak of; the next section has one.",
+        "weights, an epoch with its validation, each peer with its own loader; two workers, but Ultralytics loads in "
+        "its own process on a CPU. After two epochs from random weights there is no accuracy to speak of; the next "
+        "section has one.",
         "",
         *table(
             ["work", "peer", "its seconds", "tumorscope, s", "ratio (min to max)", "turns", "peak memory, MB"], rows
@@ -196,10 +198,19 @@ def growth(found: Found) -> list[str]:
     head = ["images", "baseline, s an epoch", "decode once, s", "tumorscope, s an epoch", "ms an image", "ratio"]
     return [
         "`benchmarks/speed/growth.py`: S1's CNN at 64 px on JPEG files of 224 px, where decoding and feeding weigh "
-        "more than arithmetic; one run each.",
+        "more than arithmetic; one run each. Seconds grow as the number of images to the power "
+        f"{_power(found['growth'], 'baseline'):.2f} (baseline) and {_power(found['growth'], 'ours'):.2f} (ours); 1 is "
+        "linear.",
         "",
         *table([*head, "peak memory, MB (baseline / ours)"], rows),
     ]
+
+
+def _power(rows: dict[str, Found], side: str) -> float:
+    """Slope of the logarithm of an epoch's seconds over that of the number of images, by least squares."""
+    sizes = sorted(rows, key=int)
+    slope, _ = linear_regression([log(int(n)) for n in sizes], [log(rows[n][side]["epoch"]) for n in sizes])
+    return slope
 
 
 def roofline(found: Found) -> list[str]:
@@ -241,8 +252,9 @@ def roofline(found: Found) -> list[str]:
 
 HEAD = """# Speed
 
-Made by `make bench ARGS='--data DATA'` (`python -m benchmarks.speed`); every figure is read from its JSON file. Each \
-section says when it was measured; `--only` measures some of them again.
+Made by `make bench ARGS='--data DATA'` (`python -m benchmarks.speed`); every figure is read from its JSON file, of \
+which [a copy](performance.json) lies beside this page; a section that is not in it stands as an earlier call left it. \
+Each section says when it was measured; `--only` measures some of them again.
 
 The baseline is `benchmarks/speed/seed_loop.py`: the student systems' way to train, faithfully written out (Pillow \
 decodes each epoch, torchvision transforms image by image, the better of 0 and 2 loader workers, float32, contiguous, \
