@@ -74,7 +74,7 @@ def short_lines(studies: dict[str, dict[str, Any]]) -> list[str]:
                 f"{estimate(overall['energy'])}, {energy:.1f} times the centre's, {_said(energy >= 2)}",
                 f"pointing {estimate(blind['pointing'], signed=True)}, "
                 f"energy {estimate(blind['energy'], signed=True)}, "
-                f"{_said(all(_holds_zero(blind[m]) for m in ('pointing', 'energy')))}",
+                f"{_chance([blind[m] for m in ('pointing', 'energy')])}",
                 estimate(likeness, signed=True),
             ]
         )
@@ -94,8 +94,11 @@ def _reached(found: dict[str, Any], target: float) -> str:
     return "met" if found["low"] >= target else "met, but the interval begins below"
 
 
-def _holds_zero(found: dict[str, Any]) -> bool:
-    return bool(found["low"] <= 0 <= found["high"])
+def _chance(gaps: list[dict[str, Any]]) -> str:
+    """Whether maps that know nothing score no better than chance."""
+    if any(gap["low"] > 0 for gap in gaps):
+        return "missed: above chance"
+    return "met: below chance in one" if any(gap["high"] < 0 for gap in gaps) else "met"
 
 
 COMPARED = ("boxes-fine", "boxes-attend")

@@ -139,7 +139,8 @@ def test_removal_and_areas_come_from_the_file(whole: str) -> None:
     answered = {r[0]: r[1:] for r in shown["Classes answered to the border alone"][1:]}
     assert answered == {label: [str(n), str(border["answers"][label])] for label, n in border["present"].items()}
     text = Page.of(whole).text
-    assert f"would have {max(border['present'].values()) / 214:.3f}" in text
+    assert f"would be right in {max(border['present'].values()) / 214:.1%}" in text
+    assert f"is {border['accuracy']['value']:.1%} (" in text
     beyond = WHOLE["removal"]["beyond"]
     assert f"changes accuracy by {points(beyond['value'])} points" in text
     assert "Besides the shuffling its recipe has stage.all.epochs = 2 instead of 8" in text

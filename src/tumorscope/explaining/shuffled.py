@@ -62,7 +62,8 @@ def shuffled_model(folder: Path, run: Path, bundle: Bundle) -> tuple[Subject, li
     differences = [
         f"{key} = {recipe.get(key)} instead of {own.get(key)}"
         for key in sorted(recipe.keys() | own.keys())
-        if key != "train.control" and recipe.get(key) != own.get(key)
+        # an empty setting that the other run's version did not know yet is none
+        if key != "train.control" and (recipe.get(key) or None) != (own.get(key) or None)
     ]
     return Subject.of(other), differences
 
