@@ -30,16 +30,27 @@ file of a command. 95% intervals by groups of copies and likely patients. A heat
 of the paired difference lies above zero against every control.
 """
 MISSES = """\
-MISSES_TEXT
+- **Pointing.** The plain run misses 0.80. A last map of 7 x 7 places could not reach much more (see how fine a map \
+can be). HiResCAM takes a finer stage; where it misses, its specks lie on ventricles and vessels while the class is \
+right: the answer rests on something else there. With attention the target is met on this split, but the interval \
+begins below it, and the network was shown boxes while it learned. How much of that is the boxes' doing and not the \
+classes' is told by the same network with shuffled labels (below): it points at lesions too, less often.
+- **Random weights.** HiResCAM multiplies gradients by activations of an early stage, which are small where the \
+picture is black; so its random maps hold more heat on the scan than uniform heat does, and boxes lie on the scan \
+([log](../LOG.md)). The brightness control, which knows no network, has more energy in the boxes than those maps. \
+Every figure of HiResCAM is to be read against its own random weights, which it beats. Grad-CAM and Layer-CAM weigh \
+whole channels of the last map; their random maps point no better than chance.
+- **Layer-CAM on a map of 7 x 7 places** keeps more than half of its order of pixels when all weights are random \
+(likeness, below): it shows the picture there, whatever it scores.
 """
 PICTURES = """The pictures of this set have no stated licence, so none is printed here; \
 `RUNS/explanations/NAME/explanations.html` shows 24 of each study, the twelve with least heat in the boxes first. \
 Seen there:
 
-- **boxes-attend**, Grad-CAM: the heat is one compact spot. In eleven of the twelve worst pictures it touches the box \
-or lies beside it, most often on boxes of one or two places of the 14 x 14 map, where a spot as wide as the map can \
-draw it covers several times the box. The worst one is a glioma of two boxes on a sagittal slice that is taken for a \
-meningioma: its spot lies between the two. In two pictures one of two boxes gets no heat.
+- **boxes-attend**, Grad-CAM: the heat is one compact spot. In eleven of the twelve worst pictures it touches the \
+box or lies right beside it, most often on gliomas with boxes of one or two places of the 14 x 14 map, where a spot \
+as wide as the map can draw it covers several times the box. In the worst one, a glioma of two boxes on a sagittal \
+slice, it lies in front of both.
 - **boxes**, HiResCAM: small specks, in the better half of the pictures on the lesion's rim or its brightest part. In \
 the worst, specks on the ventricles or single bright vessels far from the box, while the class is right: there the \
 answer rests on something else, or on the lesion's surroundings.

@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.audits import estimate, read
 from benchmarks.explanations_studies import STAMP, TRAINED, Study, train_words
 from benchmarks.sections import measured, table
+from tumorscope.explaining.score import VALIDATION
 
 MEASURES = ("pointing", "energy", "iou", "box_hit", "ap30", "ap50")
 BLIND = "@random-weights"
@@ -57,8 +58,25 @@ def _classes_line(found: dict[str, Any]) -> str:
     thresholds = f"chosen on {chosen} validation images with boxes" if chosen else "fixed at half of a map's maximum"
     return (
         f"Images by class: {classes}. Average precision searches {free:,} without a lesion besides. Thresholds for "
-        f"IoU and boxes: {thresholds}."
+        f"IoU and boxes: {thresholds}.{_controls_line(found['score'])}"
     )
+
+
+def _controls_line(score: dict[str, Any]) -> str:
+    """Which controls a study lacks, and what its leading method was chosen on."""
+    kinds = {row["kind"] for row in score["sources"].values()}
+    lacks = [
+        name
+        for name, there in (
+            ("where training boxes lie", "mean-box" in score["sources"]),
+            ("shuffled labels", "model" in kinds),
+        )
+        if not there
+    ]
+    said = f" Not among the controls: {' and '.join(lacks)}; **▲** says less here." if lacks else ""
+    if score["best_by"] != VALIDATION:
+        said += " The method of its pictures was chosen on the scored images."
+    return said
 
 
 def _removal_lines(found: dict[str, Any]) -> list[str]:
