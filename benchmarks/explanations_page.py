@@ -20,8 +20,8 @@ from tumorscope.explaining.values import paired
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "results" / "explanations.md"
-SAME = ("model.weights", "name", "title")
-"""Settings that may differ without a difference in the training: where the weight file lies, names."""
+SAME = ("model.weights", "name", "title", "train.lesion_free = [] instead of None")
+"""Differences without one in the training: where the weight file lies, names, what an older version did not write."""
 HEAD = """# Heatmaps scored against boxes
 
 Made by `python -m benchmarks.explanations --data DATA --weights WEIGHTS --runs RUNS`; every figure is read from a \
@@ -42,6 +42,11 @@ Every figure of HiResCAM is to be read against its own random weights, which it 
 whole channels of the last map; their random maps point no better than chance.
 - **Layer-CAM on a map of 7 x 7 places** keeps more than half of its order of pixels when all weights are random \
 (likeness, below): it shows the picture there, whatever it scores.
+"""
+READING = """\
+The term moves the heat that it is asked about, Grad-CAM of the last map, and costs no accuracy. It does not follow \
+that the network looks at lesions more: HiResCAM, which the term does not know, has no more of its energy in the \
+boxes than without it, and with the boxes removed both networks are right as often.
 """
 PICTURES = """The pictures of this set have no stated licence, so none is printed here; \
 `RUNS/explanations/NAME/explanations.html` shows 24 of each study, the twelve with least heat in the boxes first. \
@@ -160,6 +165,8 @@ def attend_lines(runs: Path, studies: dict[str, dict[str, Any]]) -> list[str]:
         "same test images without copies. Differences are paired image by image, with intervals by group.",
         "",
         *table(["measure", "n", "without", 'attend = "boxes"', "difference"], rows),
+        *READING.splitlines(),
+        "",
         *_shuffled_lines(studies),
         "Trained by",
         "",
