@@ -59,8 +59,9 @@ slice, it lies in front of both.
 - **boxes**, HiResCAM: small specks, in the better half of the pictures on the lesion's rim or its brightest part. In \
 the worst, specks on the ventricles or single bright vessels far from the box, while the class is right: there the \
 answer rests on something else, or on the lesion's surroundings.
+- **boxes-fine**, HiResCAM: as in **boxes**; on pituitary lesions a speck or two in the box and as many outside.
 - **yesno**, Grad-CAM: in the worst pictures the heat lies on the skull, the ear, the eye or the jaw, on the far side \
-of the head from the lesion, while the answer is "yes" with 0.86 and more. Large bright lesions are hit, small ones \
+of the head from the lesion, while the answer is "yes" with 0.8 and more. Large bright lesions are hit, small ones \
 are not. Nothing in these pictures says that this network looks at the lesion.
 - **4class**, HiResCAM: without copies of training images nearly all that is left are gliomas. In the worst pictures \
 specks lie on the cortex, the jaw or the neck, far from a lesion that the eye finds at once, while the answer is \
