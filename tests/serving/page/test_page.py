@@ -244,6 +244,9 @@ def test_heat_is_shown_with_its_check_and_its_opacity_is_moved(visit: Open, imag
     found.tab.keyboard.press("Home")
     assert stage.evaluate(opacity) == 0
     assert found.tab.locator("output").inner_text() == "0%"
+    # this network's Grad-CAM may be flat, its gradients along the way from black are not
+    found.tab.get_by_label("Method").select_option("integrated-gradients")
+    expect(found.tab.locator(".found")).to_contain_text("Integrated Gradients for")
     text = found.tab.inner_text(".found")
     assert "likeness to the map of the same network with random weights" in text.replace("Likeness", "likeness")
     assert CAUTION in text
@@ -273,6 +276,14 @@ def test_a_map_like_that_of_random_weights_is_doubted(
     found.add(images / "scan-4.png")
     found.explain()
     assert ("Doubtful map" in found.tab.inner_text(".check")) == doubtful
+
+
+def test_a_flat_map_is_said_to_be_unchecked(visit: Open, images: Path) -> None:
+    found = visit()
+    found.tab.route("**/v1/explain", altered(lambda content: content.update(likeness=None)))
+    found.add(images / "scan-4.png")
+    found.explain()
+    assert "Sanity check: not made" in found.tab.inner_text(".check")
 
 
 def test_a_failed_explanation_is_said_and_asked_again(visit: Open, images: Path) -> None:
