@@ -139,6 +139,7 @@ def test_the_command_scores_and_writes_the_page(run: Path, tmp_path: Path) -> No
     energy = content["score"]["sources"]["grad-cam"]["overall"]["energy"]["value"]
     assert f"{energy:.3f}" in found.stdout
     assert "box removed" in found.stdout
+    assert "the border alone" in found.stdout
     refused = CliRunner().invoke(app, [*words, "--class", "glioma"])
     assert isinstance(refused.exception, UsageError)
 

@@ -216,6 +216,10 @@ def _show_score(content: dict[str, Any], folder: Path, json_: bool) -> None:
         typer.echo(f"  {row['title']:44} " + "  ".join(parts))
     for row in content["removal"]["rows"]:
         typer.echo(f"  accuracy, {row['name']:34} {estimate_text(row['accuracy'])}")
+    border = content["removal"]["border"]
+    most = max(border["present"].values()) / border["n"]
+    typer.echo(f"  accuracy, {'the border alone, all images':34} {estimate_text(border['accuracy'])}")
+    typer.echo(f"  {'always the most frequent class':44} {most:.3f}")
     typer.echo(f"page: {(folder / 'explanations.html').resolve()}")
 
 
