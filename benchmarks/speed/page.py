@@ -63,7 +63,7 @@ def training(found: Found) -> list[str]:
     if short:
         notes.append(
             f"- Short of the target: {'; '.join(short)}. The next section has the machine's limit for what is bound by "
-            "products (that of 40 epochs; 16 of them may gain 2.5 times as much); for the EfficientNets, of whose "
+            "products (that of 40 epochs; 16 of them may gain 2.5 times as much); for EfficientNet-B0, of whose "
             "float32 step those are about a fifth, `python -m benchmarks.speed.profile MODEL` shows what the rest is "
             "(figures in the [log](../LOG.md))."
         )
@@ -138,8 +138,8 @@ def peers(found: Found) -> list[str]:
     return [
         "`benchmarks/speed/peers.py`: the same network, images, size, batch and number of epochs from random initial "
         "weights, an epoch with its validation, each peer with its own loader; two workers, but Ultralytics loads in "
-        "its own process on a CPU. After two epochs from random weights there is no accuracy to speak of; the next "
-        "section has one.",
+        "its own process on a CPU. After two epochs from random weights there is no accuracy to speak of; "
+        "`--only learned` compares one.",
         "",
         *table(
             ["work", "peer", "its seconds", "tumorscope, s", "ratio (min to max)", "turns", "peak memory, MB"], rows
