@@ -42,6 +42,10 @@ Every figure of HiResCAM is to be read against its own random weights, which it 
 whole channels of the last map; their random maps point no better than chance.
 - **Layer-CAM on a map of 7 x 7 places** keeps more than half of its order of pixels when all weights are random \
 (likeness, below): it shows the picture there, whatever it scores.
+- **Integrated gradients** have as many hottest pixels in boxes as HiResCAM on the same images, but their maps with \
+all weights random are nearly the same maps (likeness, in the section of slow methods), and point at lesions too: \
+they multiply by the picture, and lesions are bright. **Occlusion** has no more energy in the boxes than the same \
+network with random weights.
 """
 READING = """\
 The term moves the heat that it is asked about, Grad-CAM of the last map, and costs no accuracy. It does not follow \
@@ -60,6 +64,8 @@ slice, it lies in front of both.
 the worst, specks on the ventricles or single bright vessels far from the box, while the class is right: there the \
 answer rests on something else, or on the lesion's surroundings.
 - **boxes-fine**, HiResCAM: as in **boxes**; on pituitary lesions a speck or two in the box and as many outside.
+- **boxes-slow**, integrated gradients: on meningiomas, brighter than all round them, the heat lies on the lesion; \
+on gliomas it is spread over the tissue in blotches. Its caption says that random weights give nearly the same maps.
 - **yesno**, Grad-CAM: in the worst pictures the heat lies on the skull, the ear, the eye or the jaw, on the far side \
 of the head from the lesion, while the answer is "yes" with 0.8 and more. Large bright lesions are hit, small ones \
 are not. Nothing in these pictures says that this network looks at the lesion.
