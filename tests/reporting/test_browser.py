@@ -76,7 +76,7 @@ def test_a_section_is_reached_by_keyboard(binary_run: Path, browser: Browser) ->
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.textContent") == "Skip to the content"
     tab.keyboard.press("Enter")
-    assert tab.url.endswith("#main")
+    tab.wait_for_url(lambda url: url.endswith("#main"))
     tab.keyboard.press("Tab")
     assert tab.evaluate("document.activeElement.closest('main') !== null")
     tab.close()
