@@ -267,7 +267,7 @@ seed. Peak memory is that of the process and its largest child; ours includes th
 ALL = tuple(work.name for work in WORKS)
 PARTS: dict[str, tuple[Callable[[Found], list[str]], tuple[tuple[str, tuple[str, ...]], ...]]] = {
     "Training": (training, (("works", ALL),)),
-    "Where an epoch's time goes": (where, (("parts", ("breastmnist", "efficientnet-b0", "resnet50")),)),
+    "Where an epoch's time goes": (where, (("parts", ("breastmnist", "efficientnet-b0")),)),
     "How near the machine's limit": (roofline, (("works", ALL),)),
     "The first epoch after a cold start": (cold, (("works", ALL),)),
     "Against what a user would pick instead": (peers, (("works", ALL),)),
