@@ -25,7 +25,8 @@ from typing import Any
 
 from benchmarks.sections import stamp
 from benchmarks.speed.accuracy import ACCURACY_WORKS
-from benchmarks.speed.page import page
+from benchmarks.speed.page import CURVE, growth_curve, page
+from benchmarks.speed.page_accuracy import OURS
 from benchmarks.speed.works import LEARNED, WORKS, Work
 from tumorscope.core.files import write_json
 from tumorscope.core.waiting import WAITING
@@ -127,7 +128,9 @@ def parts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[]
         given = ("--data", data, "--weights", arguments.weights)
         for work in ACCURACY_WORKS:
             yield "accuracy", work.name, partial(seeds, work.name, given)
-        yield "reach", "course", partial(timed, "reach", *given)
+        yield "reach", "baseline", partial(timed, "reach", "baseline", *given)
+        for seed, key in enumerate(OURS):
+            yield "reach", key, partial(timed, "reach", "ours", *given, "--seed", str(seed))
 
 
 def time_parts(name: str, data: str) -> dict[str, Any]:
@@ -184,6 +187,8 @@ def main() -> None:
     text = page(found, PAGE)
     PAGE.write_text(text, encoding="utf-8")
     write_json(PAGE.with_suffix(".json"), found)
+    if found.get("growth"):
+        PAGE.with_name(CURVE).write_text(growth_curve(found), encoding="utf-8")
     sys.stdout.write(f"{text}\n{PAGE}\n")
 
 

@@ -11,12 +11,15 @@ from math import log
 from pathlib import Path
 from statistics import linear_regression, median
 
+from benchmarks.pictures import line_chart
 from benchmarks.sections import measured, merged, table
 from benchmarks.speed.accuracy import ACCURACY_WORKS
-from benchmarks.speed.page_accuracy import accuracy, learned, reach
+from benchmarks.speed.page_accuracy import OURS, accuracy, learned, reach
 from benchmarks.speed.turns import Found, fastest, middle, ratio, values
 from benchmarks.speed.works import WORKS, Work
 
+CURVE = "performance-growth.svg"
+"""Name of the picture beside the page."""
 PARTS_OF_AN_EPOCH = ("images", "network", "optimizer", "validation")
 
 
@@ -202,8 +205,20 @@ def growth(found: Found) -> list[str]:
         f"{_power(found['growth'], 'baseline'):.2f} (baseline) and {_power(found['growth'], 'ours'):.2f} (ours); 1 is "
         "linear.",
         "",
+        f"![Seconds of an epoch against the number of images, both sides]({CURVE})",
+        "",
         *table([*head, "peak memory, MB (baseline / ours)"], rows),
     ]
+
+
+def growth_curve(found: Found) -> str:
+    """Seconds of an epoch against the number of images, as SVG."""
+    sizes = sorted(found["growth"], key=int)
+    drawn = {
+        title: [(float(n), found["growth"][n][side]["epoch"]) for n in sizes]
+        for title, side in (("baseline", "baseline"), ("tumorscope", "ours"))
+    }
+    return line_chart("Cost against the number of images", drawn, x="images", y="seconds of an epoch")
 
 
 def _power(rows: dict[str, Found], side: str) -> float:
@@ -275,7 +290,7 @@ PARTS: dict[str, tuple[Callable[[Found], list[str]], tuple[tuple[str, tuple[str,
     "Batch inference": (inference, (("inference", ("resnet50", "efficientnet_b0")),)),
     "Time to 0.98 accuracy on the official test part of brain-mri-4class": (
         reach,
-        (("reach", ("course",)), ("works", ("efficientnet-lite0",))),
+        (("reach", ("baseline", *OURS)),),
     ),
     "Cost against the number of images": (growth, (("growth", ("1000", "4000", "16000")),)),
     "Is what is learned the same?": (accuracy, (("accuracy", (ACCURACY_WORKS[0].name,)),)),

@@ -134,9 +134,24 @@ def transforms_of(work: Job, *, mirrored: bool) -> tuple[transforms.Compose, tra
 
 
 def run(
-    work: Job, workers: int, *, seed: int = 0, weights: Path | None = None, mirrored: bool = False
+    work: Job,
+    workers: int,
+    *,
+    seed: int = 0,
+    weights: Path | None = None,
+    mirrored: bool = False,
+    until: float | None = None,
 ) -> dict[str, Any]:
-    """The figures of one training; with test images also its accuracy on them."""
+    """The figures of one training; with test images also its accuracy on them.
+
+    Args:
+        work: What to train.
+        workers: Loader processes.
+        seed: Seed of weights, order and changes.
+        weights: ImageNet weights in timm's names; random ones without.
+        mirrored: As in `turning`.
+        until: Validation accuracy after which no further epoch is begun.
+    """
     changed, plain = transforms_of(work, mirrored=mirrored)
     torch.manual_seed(seed)
     start = time.perf_counter()
@@ -146,7 +161,8 @@ def run(
     model = network(work, weights)
     optimizer = torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=work.work.lr)
     criterion = nn.CrossEntropyLoss()
-    epochs = []
+    epochs: list[float] = []
+    history: list[float] = []
     for _ in range(work.work.epochs):
         begun = time.perf_counter()
         model.train()
@@ -155,12 +171,18 @@ def run(
             loss = criterion(model(images), targets)
             loss.backward()
             optimizer.step()
+        right = 0
         model.eval()
         with torch.no_grad():
             for images, targets in val:
-                criterion(model(images), targets).item()
+                logits = model(images)
+                criterion(logits, targets).item()
+                right += int((logits.argmax(dim=1) == targets).sum())
+        history.append(right / len(work.val))
         epochs.append(time.perf_counter() - begun)
-    found = figures(start, epochs)
+        if until is not None and history[-1] >= until:
+            break
+    found = {**figures(start, epochs), "history": history}
     if len(work.test):
         test = DataLoader(kind(work, work.test, plain), work.work.batch_size)
         with torch.no_grad():

@@ -7,13 +7,15 @@ import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import torch
 from benchmarks.speed import ours, seed_loop
 from benchmarks.speed.figures import figures
-from benchmarks.speed.page import page
+from benchmarks.speed.page import growth_curve, page
+from benchmarks.speed.page_accuracy import reach
 from benchmarks.speed.turns import fastest, over_seeds, ratio
 from benchmarks.speed.works import WORKS, Job, Work, job_of
 from PIL import Image
@@ -62,6 +64,13 @@ def test_both_loops_train_the_same_images(small: Job) -> None:
     assert found["ours"]["val_accuracy"] == found["ours"]["history"][-1]
 
 
+def test_the_baseline_stops_at_the_mark(small: Job) -> None:
+    assert len(seed_loop.run(small, 0, until=0.0)["history"]) == 1
+    both = seed_loop.run(small, 0, until=1.1)
+    assert len(both["history"]) == 2
+    assert all(0 <= value <= 1 for value in both["history"])
+
+
 def test_mirrored_turning_is_ours() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     pad, turn, cut = seed_loop.turning(28, mirrored=True)
@@ -74,6 +83,34 @@ def test_mirrored_turning_is_ours() -> None:
     assert np.abs(own - theirs).max() <= 1  # theirs are whole gray levels
     (plain,) = seed_loop.turning(28, mirrored=False)
     assert (plain.interpolation.value, plain.fill) == ("nearest", 0)
+
+
+def _course(history: list[float], whole: float) -> dict[str, Any]:
+    return {"history": history, "whole": whole, "peak_mb": 1000.0, "train": 90, "val": 30}
+
+
+def test_time_to_the_mark_is_measured_not_composed() -> None:
+    sides = {"baseline": _course([0.9, 0.99], 600), "ours-0": _course([0.95, 0.985], 100)}
+    assert reach({"reach": sides}) == []  # two seeds are missing
+    sides |= {"ours-1": _course([0.95, 0.981], 120), "ours-2": _course([0.95, 0.97], 90)}
+    lines = [line for line in reach({"reach": sides}) if line.startswith("| tumorscope")]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert [(row[3], row[4]) for row in cells] == [("1.7", "6.0"), ("2.0", "5.0"), ("1.5", "not reached")]
+
+
+def test_growth_is_drawn(tmp_path: Path) -> None:
+    sides = {"1000": (2.0, 1.0), "4000": (8.0, 4.0)}
+    found = {"growth": {n: {"baseline": {"epoch": a}, "ours": {"epoch": b}} for n, (a, b) in sides.items()}}
+    drawn = ElementTree.fromstring(growth_curve(found))
+    space = "{http://www.w3.org/2000/svg}"
+    assert drawn.tag == f"{space}svg"
+    assert {"baseline", "tumorscope"} <= {text.text for text in drawn.iter(f"{space}text")}
+    ours = [dot for dot in drawn.iter(f"{space}circle") if dot.get("class") == "dot c2"]
+    (x0, y0), (x1, y1) = ((float(dot.attrib["cx"]), float(dot.attrib["cy"])) for dot in ours)
+    origin = next(path for path in drawn.iter(f"{space}path") if path.get("class") == "axis").attrib["d"]
+    left, bottom = map(float, origin.removeprefix("M").split("L")[0].split())
+    assert (x1 - left) / (x0 - left) == pytest.approx(4, rel=0.01)
+    assert (bottom - y1) / (bottom - y0) == pytest.approx(4, rel=0.01)
 
 
 def _turns(seconds: list[float], **more: Any) -> list[dict[str, Any]]:
