@@ -18,7 +18,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from benchmarks.sections import stamp
 from benchmarks.speed.accuracy import ACCURACY_WORKS
 from benchmarks.speed.page import CURVE, growth_curve, page
 from benchmarks.speed.page_accuracy import OURS
+from benchmarks.speed.parts import GIVEN_BACK
 from benchmarks.speed.works import LEARNED, WORKS, Work
 from tumorscope.core.files import write_json
 from tumorscope.core.waiting import WAITING
@@ -62,15 +63,17 @@ def environment(words: tuple[str, ...]) -> dict[str, str]:
     return own if PLAIN & set(words) else {**own, **WAITING}
 
 
-def timed(module: str, *words: str, python: str = sys.executable) -> dict[str, Any]:
-    """What one timing process prints."""
+def timed(
+    module: str, *words: str, python: str = sys.executable, settings: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """What one timing process prints, with more environment variables where they are given."""
     done = subprocess.run(
         [python, "-m", f"benchmarks.speed.{module}", *words],
         check=True,
         capture_output=True,
         text=True,
         cwd=ROOT,
-        env=environment((module, *words)),
+        env=environment((module, *words)) | dict(settings or {}),
     )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -134,8 +137,9 @@ def parts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[]
 
 
 def time_parts(name: str, data: str) -> dict[str, Any]:
-    """Seconds of the parts of an epoch, on both sides."""
-    return {side: timed("parts", side, name, "--data", data) for side in ("baseline", "ours")}
+    """Seconds of the parts of an epoch, on both sides, and of ours with an allocator left to itself."""
+    found = {side: timed("parts", side, name, "--data", data) for side in ("baseline", "ours")}
+    return found | {"given back": timed("parts", "ours", name, "--data", data, settings=GIVEN_BACK)}
 
 
 def time_learned(seed: int, data: str, peers: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from tumorscope.core.allocation import keep_freed_memory
 from tumorscope.core.types import Logits
 from tumorscope.imaging.loader import Normalisation, to_unit
 from tumorscope.models.outputs import class_logits
@@ -42,6 +43,7 @@ def run_network(
     Returns:
         (n, classes) float64.
     """
+    keep_freed_memory()
     rows = np.arange(len(images)) if rows is None else rows
     network.eval()
     weights = [p for p in network.parameters() if p.ndim == 4]

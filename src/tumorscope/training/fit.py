@@ -23,6 +23,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from rich.console import Console
 from torch import Tensor
 
+from tumorscope.core.allocation import keep_freed_memory
 from tumorscope.core.errors import DataError
 from tumorscope.core.files import write_text
 from tumorscope.imaging.loader import Batches, BatchLoader
@@ -190,6 +191,7 @@ def fit(
         processes: Those that train together, each with its share of both loaders; the first one alone looks into
             `folder`.
     """
+    keep_freed_memory()
     network = built.module
     state = FitState(recipe_sha256=recipe.sha256, split_sha256=split_sha256, plan=asdict(plan))
     path = folder / "checkpoint.pt"

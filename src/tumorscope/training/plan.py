@@ -19,6 +19,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from tumorscope.core.allocation import keep_freed_memory
 from tumorscope.core.errors import ResourceError
 from tumorscope.core.files import cache_root, read_json, sha256_value, write_json
 from tumorscope.core.machine import machine
@@ -170,7 +171,7 @@ def choose_plan(
             "torch": torch.__version__,
             "wishes": asdict(wishes),
             "steps": steps,
-            "made ready": "depthwise in fp32",
+            "made ready": "depthwise in fp32, freed memory kept",
         }
     )
     if key is not None and (known := _recall(memory).get(identity)):
@@ -178,6 +179,7 @@ def choose_plan(
             return Plan(**known)
         except TypeError:
             pass  # written by another version: measured again and replaced below
+    keep_freed_memory()  # as a training does: the ways are compared under its terms
     trial = _Trial(module, images, loss, device)
     plan = trial.choose(wishes, threads, steps)
     if key is not None:
