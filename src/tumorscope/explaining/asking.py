@@ -15,11 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from tumorscope.bundle.bundle import Bundle
+from tumorscope.core.allocation import keep_freed_memory
 from tumorscope.core.errors import UsageError
 from tumorscope.models.registry import BuiltModel
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with (done, total)."""
+Report: TypeAlias = Callable[[str, int, int], None]
+"""Called with (what is being made, done, total)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ def undisturbed(network: nn.Module) -> Iterator[None]:
     Afterwards every part is back in the mode it was in and wants the gradients it wanted; `.grad` is not touched,
     as long as the block asks for gradients by `torch.autograd.grad`. Works inside `torch.inference_mode()` too.
     """
+    keep_freed_memory()
     modes = [(part, part.training) for part in network.modules()]
     wishes = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     network.eval()

@@ -7,11 +7,11 @@ weights (Adebayo et al. 2018): near 1 it shows the picture's edges rather than w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from tumorscope.bundle.predictor import Predictor
 from tumorscope.core.errors import DataError, ImageFault, UsageError
 from tumorscope.core.files import atomic_path, write_json
 from tumorscope.core.types import Pixels
-from tumorscope.explaining.asking import Progress, Subject
+from tumorscope.explaining.asking import Progress, Report, Subject
 from tumorscope.explaining.caption import captioned
 from tumorscope.explaining.controls import randomised, rank_correlation
 from tumorscope.explaining.heat import heat_to_source, overlay, scaled
@@ -32,8 +32,6 @@ from tumorscope.imaging.preprocess import Geometry, preprocess
 from tumorscope.models.registry import BuiltModel
 
 CAUTION = "Shows influence on the answer, not the place of a lesion. Research use only."
-Report: TypeAlias = Callable[[str, int, int], None]
-"""Called with (what is being made, done, total)."""
 LIKE = 0.5
 """Rank correlation with the random-weights map from which the screen warns; half of the order is then the same."""
 

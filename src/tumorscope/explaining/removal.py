@@ -6,7 +6,7 @@ whole images, and deletion and insertion curves, paired with those in random ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,7 @@ from tumorscope.bundle.predictor import Answers
 from tumorscope.core.types import Probs, Targets
 from tumorscope.evaluation.intervals import as_json
 from tumorscope.evaluation.resampling import Floats
-from tumorscope.explaining.asking import Subject
+from tumorscope.explaining.asking import Report, Subject
 from tumorscope.explaining.cohort import Cohort
 from tumorscope.explaining.faithfulness import Curves, curves, moved, only_border, only_boxes, patches, without_boxes
 from tumorscope.explaining.methods import METHODS, heatmaps
@@ -27,7 +27,6 @@ CURVE_IMAGES, CURVE_IMAGES_SLOW = 24, 8
 """Images that curves are made of: each costs some forty forward passes a method."""
 RANDOM_ORDER = "random order"
 OTHER_MAP = "another image's map"
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)

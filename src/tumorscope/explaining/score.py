@@ -7,9 +7,9 @@ them. "Better" is true only where a gap's interval lies above zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from tumorscope.core.types import Estimate
 from tumorscope.evaluation.intervals import as_json
 from tumorscope.evaluation.resampling import Floats
 from tumorscope.evaluation.shares import RESAMPLES
-from tumorscope.explaining.asking import Progress, Subject
+from tumorscope.explaining.asking import Progress, Report, Subject
 from tumorscope.explaining.cohort import Cohort
 from tumorscope.explaining.controls import cascade, rank_correlation
 from tumorscope.explaining.localisation import MEASURES, ceiling, energy, pointing
@@ -26,9 +26,6 @@ from tumorscope.explaining.measuring import DETECTION, Measured
 from tumorscope.explaining.methods import METHODS
 from tumorscope.explaining.sources import References, Source, blinded, draw_seeds, draws_of, maker, sources
 from tumorscope.explaining.weak_boxes import Precision
-
-Report: TypeAlias = Callable[[str, int, int], None]
-"""Called with (what is being made, done, total)."""
 
 FORMAT = 1
 COMPARED, COMPARED_SLOW = 32, 8

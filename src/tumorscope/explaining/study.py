@@ -6,7 +6,7 @@ one image of each group of copies, without files of the training data). Out: `ex
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from tumorscope.data.manifest import Manifest
 from tumorscope.data.relabel import relabel
 from tumorscope.data.splitting import groups_of
 from tumorscope.evaluation.resampling import Floats
-from tumorscope.explaining.asking import Subject
+from tumorscope.explaining.asking import Report, Subject
 from tumorscope.explaining.choosing import other_images, own_images
 from tumorscope.explaining.cohort import Cohort
 from tumorscope.explaining.gallery import gallery
@@ -38,7 +38,6 @@ from tumorscope.explaining.values import write_values
 from tumorscope.imaging.boxes import Boxes, boxes_in_pixels, boxes_to_input
 from tumorscope.imaging.cache import PixelCache, open_cache
 
-Report = Callable[[str, int, int], None]
 THRESHOLD_IMAGES, THRESHOLD_IMAGES_SLOW = 128, 16
 """Validation images that thresholds are chosen on, drawn by the seed: each source makes a map of each."""
 SLOW_BOXED, SLOW_FREE = 32, 8
