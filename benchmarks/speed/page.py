@@ -67,9 +67,7 @@ def training(found: Found) -> list[str]:
     if short:
         notes.append(
             f"- Short of the target: {'; '.join(short)}. The next section has the machine's limit for what is bound by "
-            "products (that of 40 epochs; 16 of them may gain 2.5 times as much); for EfficientNet-B0, of whose "
-            "float32 step those are about a fifth, `python -m benchmarks.speed.profile MODEL` shows what the rest is "
-            "(figures in the [log](../LOG.md))."
+            "products, by epochs of the same number: a course of a quarter of them may gain four times as much."
         )
     return [*lines, *notes, ""] if notes else lines
 

@@ -83,7 +83,7 @@ WORKS = (
     ),
     Work(
         name="breastmnist-short",
-        title="the same, ours by one cycle of 16 epochs",
+        title="the same, ours by one cycle of 10 epochs",
         data="breastmnist/breastmnist.npz",
         model="cnn28",
         trainable="all",
@@ -95,7 +95,7 @@ WORKS = (
         whole=True,
         target=10,
         lr=1e-3,
-        instead=Course(16, 3e-3, "one_cycle"),
+        instead=Course(10, 5e-3, "one_cycle"),
     ),
     Work(
         name="head-yesno",
