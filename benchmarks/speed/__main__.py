@@ -44,8 +44,6 @@ PLAIN = {"seed_loop", "peers", "baseline", "eager"}
 """Words of a timing process that stand for somebody else's way."""
 LONG = ("efficientnet-lite0", "efficientnet-b0", "resnet50", "tinyvgg")
 """Works whose recipes run so long that the plan tries compilation: they are timed compiled as well."""
-
-
 WHERE = ("breastmnist", *LONG)
 """Works whose epochs are taken apart."""
 PEERS = {
@@ -69,8 +67,8 @@ def timed(
     """What one timing process prints, with more environment variables where they are given."""
     done = subprocess.run(
         [python, "-m", f"benchmarks.speed.{module}", *words],
+        stdout=subprocess.PIPE,  # what goes wrong is told where the caller looks
         check=True,
-        capture_output=True,
         text=True,
         cwd=ROOT,
         env=environment((module, *words)) | dict(settings or {}),

@@ -53,7 +53,13 @@ def eager(model: str) -> Callable[[NDArray[np.uint8]], object]:
 def predictor(model: str, backend: str, folder: Path) -> Predictor:
     """A bundle of the same network for gray images, with random weights."""
     torch.manual_seed(0)
-    architecture: dict[str, Any] = {"name": model, "outputs": len(CLASSES), "channels": 1, "size_px": 224}
+    architecture: dict[str, Any] = {
+        "name": model,
+        "outputs": len(CLASSES),
+        "channels": 1,
+        "size_px": 224,
+        "options": {},
+    }
     built = build_model(**architecture)
     card = Card(
         recipe=model,

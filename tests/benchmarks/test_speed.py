@@ -12,7 +12,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 import torch
-from benchmarks.speed import ours, seed_loop
+from benchmarks.speed import inference, ours, seed_loop
+from benchmarks.speed.__main__ import BACKENDS
 from benchmarks.speed.figures import figures
 from benchmarks.speed.page import growth_curve, page
 from benchmarks.speed.page_accuracy import reach
@@ -96,6 +97,15 @@ def test_time_to_the_mark_is_measured_not_composed() -> None:
     lines = [line for line in reach({"reach": sides}) if line.startswith("| tumorscope")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [(row[3], row[4]) for row in cells] == [("1.7", "6.0"), ("2.0", "5.0"), ("1.5", "not reached")]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_way_to_compute_a_batch_is_timed(backend: str) -> None:
+    found = inference.measure("mobilenetv2_100", backend, 2)
+    assert found["rate"] > 0
+    assert found["backend"] == {"eager": "eager float32"}.get(backend, found["backend"])
+    if backend not in ("eager", "auto"):
+        assert found["backend"] == backend
 
 
 def test_growth_is_drawn(tmp_path: Path) -> None:
