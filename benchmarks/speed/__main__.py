@@ -28,7 +28,7 @@ from benchmarks.speed.accuracy import ACCURACY_WORKS
 from benchmarks.speed.page import CURVE, growth_curve, page
 from benchmarks.speed.page_accuracy import OURS
 from benchmarks.speed.parts import GIVEN_BACK
-from benchmarks.speed.works import LEARNED, WORKS, Work
+from benchmarks.speed.works import ANSWERING, LEARNED, WORKS, Work
 from tumorscope.core.files import write_json
 from tumorscope.core.waiting import WAITING
 
@@ -116,7 +116,7 @@ def parts(arguments: argparse.Namespace) -> Iterator[tuple[str, str, Callable[[]
     data, peers, repeats = arguments.data, arguments.peers, arguments.repeats
     for work in WORKS:
         yield "works", work.name, partial(time_work, work, data, repeats, peers)
-    for model in ("resnet50", "efficientnet_b0"):
+    for model in ANSWERING:
         yield "inference", model, partial(time_inference, model, repeats)
     for seed in range(SEEDS) if peers else ():
         yield "learned", str(seed), partial(time_learned, seed, data, peers)

@@ -45,9 +45,9 @@ def learned(found: Found) -> list[str]:
         f"the accuracy on {LEARNED.val} others after the last epoch (drawn by a fixed seed, copies of training images "
         f"among them); {len(seeds)} seeds. Seconds are those of the whole training, decoding, start of workers and "
         "validation included. timm and Ultralytics crop mildly here (0.9 to 1 of the area) and leave colours alone; "
-        "fastai and ours flip and turn. Each has its own way with rates, weight decay and averaging of weights: "
-        "Ultralytics warms up and then lowers its rate, and answers with averaged weights. Interval of the mean "
-        "difference over seeds by Student's t.",
+        "fastai and ours flip and turn. Each has its own way with rates, weight decay and averaging of weights: timm's "
+        "loop lowers the rate by a cosine, fastai and ours take one cycle to it, Ultralytics warms up, lowers its rate "
+        "and answers with averaged weights. Interval of the mean difference over seeds by Student's t.",
         "",
         *table(head, rows),
     ]

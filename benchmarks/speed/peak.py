@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.speed.works import WORKS, Work
+from benchmarks.speed.works import ANSWERING, WORKS, Work
 from tumorscope.models.registry import build_model
 
 SIDE = 4096
@@ -41,6 +41,14 @@ def step_gflop(work: Work) -> float:
     return float(counter.get_total_flops()) / 2 / 1e9
 
 
+def image_gflop(model: str) -> float:
+    """GFLOP of the answer to one gray image of 224 px."""
+    network = build_model(model, outputs=4, channels=1, size_px=224).module.eval()
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        network(torch.zeros(1, 1, 224, 224))
+    return float(counter.get_total_flops()) / 1e9
+
+
 def counted(work: Work) -> bool:
     """True for a work that trains the whole network and whose arithmetic torch counts rightly.
 
@@ -53,11 +61,12 @@ def counted(work: Work) -> bool:
 
 
 def measure() -> dict[str, Any]:
-    """Rates in fp32 and bf16, and GFLOP a training image of the works whose arithmetic can be counted."""
+    """Rates in fp32 and bf16, GFLOP a training image where it can be counted, and GFLOP an answer."""
     return {
         "fp32_gflops": product_rate(torch.float32),
         "bf16_gflops": product_rate(torch.bfloat16),
         "step_gflop": {work.name: step_gflop(work) for work in WORKS if counted(work)},
+        "image_gflop": {model: image_gflop(model) for model in ANSWERING},
     }
 
 

@@ -26,6 +26,7 @@ import time
 import venv
 from collections.abc import Callable
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def timm_loop(work: Job, seed: int) -> dict[str, Any]:
     from PIL import Image
     from timm.data.transforms_factory import create_transform
     from timm.optim._optim_factory import create_optimizer_v2
+    from timm.scheduler.scheduler_factory import create_scheduler_v2
     from torch.utils.data import DataLoader, Dataset
 
     class Files(Dataset[Any]):
@@ -89,9 +91,10 @@ def timm_loop(work: Job, seed: int) -> dict[str, Any]:
     val = DataLoader(Files(work.val, training=False), work.work.batch_size, num_workers=WORKERS)
     model = timm.create_model(work.work.model, num_classes=work.classes).to(memory_format=torch.channels_last)
     optimizer = create_optimizer_v2(model, opt="adam", lr=work.work.lr)
+    schedule, _ = create_scheduler_v2(optimizer, sched="cosine", num_epochs=work.work.epochs)  # as its own script
     criterion = torch.nn.CrossEntropyLoss()
     epochs, right = [], 0
-    for _ in range(work.work.epochs):
+    for epoch in range(work.work.epochs):
         begun = time.perf_counter()
         model.train()
         for images, targets in train:
@@ -108,6 +111,7 @@ def timm_loop(work: Job, seed: int) -> dict[str, Any]:
                 logits = model(images.to(memory_format=torch.channels_last))
                 criterion(logits, targets).item()
                 right += int((logits.argmax(dim=1) == targets).sum())
+        schedule.step(epoch + 1)
         epochs.append(time.perf_counter() - begun)
     return {**figures(start, epochs), "val_accuracy": right / len(work.val)}
 
@@ -135,12 +139,18 @@ def fastai(work: Job, seed: int) -> dict[str, Any]:
     )
     model = timm.create_model(work.work.model, num_classes=work.classes)
     learner = fast.Learner(loaders, model, loss_func=fast.CrossEntropyLossFlat(), metrics=fast.accuracy)
-    epochs = []
+    ends = [time.perf_counter()]
+
+    class Watch(fast.Callback):  # type: ignore[misc]  # no stubs
+        def before_fit(self) -> None:
+            ends[0] = time.perf_counter()
+
+        def after_epoch(self) -> None:
+            ends.append(time.perf_counter())
+
     with learner.no_bar(), learner.no_logging():
-        for _ in range(work.work.epochs):
-            begun = time.perf_counter()
-            learner.fit(1, lr=work.work.lr)
-            epochs.append(time.perf_counter() - begun)
+        learner.fit_one_cycle(work.work.epochs, work.work.lr, cbs=Watch())
+    epochs = [end - begun for begun, end in pairwise(ends)]
     return {**figures(start, epochs), "val_accuracy": float(learner.recorder.values[-1][-1])}
 
 

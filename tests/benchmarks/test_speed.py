@@ -16,7 +16,9 @@ from benchmarks.speed import inference, ours, seed_loop
 from benchmarks.speed.__main__ import BACKENDS
 from benchmarks.speed.figures import figures
 from benchmarks.speed.page import growth_curve, page
+from benchmarks.speed.page import inference as answers
 from benchmarks.speed.page_accuracy import reach
+from benchmarks.speed.peak import image_gflop
 from benchmarks.speed.turns import fastest, over_seeds, ratio
 from benchmarks.speed.works import WORKS, Job, Work, job_of
 from PIL import Image
@@ -144,3 +146,24 @@ def test_figures_of_the_page_are_those_of_the_turns(tmp_path: Path) -> None:
     assert "| 2.50 | 0.75 | 3.3 (2.0 to 6.0) | 2 | 5 |" in line
     assert "tinyvgg (3.3 of 5)" in text
     assert "as it stood" in text  # what was not measured again
+
+
+def test_a_miss_of_inference_is_held_against_the_machine() -> None:
+    turns = {
+        name: [{"rate": rate, "backend": name, "peak_mb": 1.0}] * 2 for name, rate in (("eager", 10.0), ("auto", 25.0))
+    }
+    quick = turns | {"auto": [{"rate": 40.0, "backend": "openvino", "peak_mb": 1.0}] * 2}
+    found = {
+        "peak": {"fp32_gflops": 160.0, "image_gflop": {"resnet50": 8.0, "efficientnet_b0": 0.8}},
+        "inference": {"resnet50": turns, "efficientnet_b0": quick},
+    }
+    notes = [line for line in answers(found) if line.startswith("- Short")]
+    assert len(notes) == 1
+    assert "resnet50 (2.5 of 3)" in notes[0]
+    assert "does 80 GFLOP/s of the 160" in notes[0]
+    assert "the ratio would be 2.0" in notes[0]
+
+
+def test_the_arithmetic_of_an_answer_is_counted() -> None:
+    # ResNet-50 takes 4.1 billion multiply-adds for a colour image of 224 px; one gray channel saves 0.08 of them
+    assert image_gflop("resnet50") == pytest.approx(8.02, rel=0.01)
