@@ -15,7 +15,7 @@ import json
 import sys
 import tempfile
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from benchmarks.speed.figures import figures
-from benchmarks.speed.works import Course, Job, job
+from benchmarks.speed.works import Course, Job, Work, job
 from tumorscope.bundle.network import run_network
 from tumorscope.imaging.augment import AugmentSpec
 from tumorscope.imaging.cache import open_cache
@@ -53,17 +53,23 @@ class Watch(io.StringIO):
         return super().write(text)
 
 
+def course_of(work: Work) -> Course:
+    """What ours takes, batch size included."""
+    course = work.instead or Course(work.epochs, work.lr, "none")
+    return replace(course, batch_size=course.batch_size or work.batch_size)
+
+
 def recipe_of(work: Job, seed: int) -> Recipe:
     """The work as a recipe."""
-    course = work.work.instead or Course(work.work.epochs, work.work.lr, "none")
-    stage = {**asdict(course), "trainable": work.work.trainable}
+    stage = {**asdict(course_of(work.work)), "trainable": work.work.trainable}
+    batch_size = stage.pop("batch_size")
     return parse_recipe(
         {
             "name": work.work.name,
             "title": work.work.title,
             "image": {"size_px": work.work.size_px, "channels": 1},
             "model": {"name": work.work.model},
-            "train": {"batch_size": work.work.batch_size, "monitor": "last", "seed": seed},
+            "train": {"batch_size": batch_size, "monitor": "last", "seed": seed},
             "stage": {"one": stage},
         },
         where=__name__,
@@ -101,7 +107,7 @@ def loaders(work: Job, built: BuiltModel, root: Path, seed: int) -> tuple[BatchL
     """Training and validation batches from a new cache below `root`."""
     rows = [*work.train.tolist(), *work.val.tolist()]
     images = opened(work, rows, root)
-    common: dict[str, Any] = {"batch_size": work.work.batch_size, "normalisation": built.normalisation}
+    common: dict[str, Any] = {"batch_size": course_of(work.work).batch_size, "normalisation": built.normalisation}
     targets = work.targets[rows]
     augment = AugmentSpec(flip_horizontal=0.5, rotate_deg=10)
     first = len(work.train)

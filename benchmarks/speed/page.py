@@ -68,7 +68,7 @@ def training(found: Found) -> list[str]:
     if short:
         notes.append(
             f"- Short of the target: {'; '.join(short)}. The next section has the machine's limit for what is bound by "
-            "products, by epochs of the same number: a course of a quarter of them may gain four times as much."
+            "products, by epochs of the same number: a course of fewer may gain as many times more."
         )
     return [*lines, *notes, ""] if notes else lines
 
