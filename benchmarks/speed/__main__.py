@@ -177,6 +177,7 @@ def main() -> None:
         if "peak" not in found or "peak" in (arguments.only or ()):
             found["peak"] = timed("peak")
             found.setdefault("measured", {})["peak"] = {"rate": stamp()}
+            write_json(arguments.json, found)
         for section, key, measure in parts(arguments):
             done = found.setdefault(section, {})
             if key in done or (arguments.only and not {section, key} & set(arguments.only)):

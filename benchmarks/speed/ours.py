@@ -54,21 +54,22 @@ class Watch(io.StringIO):
 
 
 def course_of(work: Work) -> Course:
-    """What ours takes, batch size included."""
+    """What ours takes, batch size and dropout included."""
     course = work.instead or Course(work.epochs, work.lr, "none")
-    return replace(course, batch_size=course.batch_size or work.batch_size)
+    dropout = (0.3 if work.model == "cnn28" else 0.0) if course.dropout is None else course.dropout
+    return replace(course, batch_size=course.batch_size or work.batch_size, dropout=dropout)
 
 
 def recipe_of(work: Job, seed: int) -> Recipe:
     """The work as a recipe."""
     stage = {**asdict(course_of(work.work)), "trainable": work.work.trainable}
-    batch_size = stage.pop("batch_size")
+    batch_size, dropout = stage.pop("batch_size"), stage.pop("dropout")
     return parse_recipe(
         {
             "name": work.work.name,
             "title": work.work.title,
             "image": {"size_px": work.work.size_px, "channels": 1},
-            "model": {"name": work.work.model},
+            "model": {"name": work.work.model, "dropout": dropout},
             "train": {"batch_size": batch_size, "monitor": "last", "seed": seed},
             "stage": {"one": stage},
         },
@@ -86,7 +87,7 @@ def build(work: Job, seed: int, weights: Path | None) -> BuiltModel:
         channels=1,
         size_px=work.work.size_px,
         weights="none" if weights is None else str(weights),
-        dropout=0.3 if work.work.model == "cnn28" else 0.0,
+        dropout=course_of(work.work).dropout or 0.0,
         options=options,
     )
 

@@ -18,12 +18,13 @@ from tumorscope.data.manifest import Manifest
 
 @dataclass(frozen=True)
 class Course:
-    """Epochs, largest learning rate and schedule, as in a recipe's stage; batch size where it is not the work's."""
+    """Epochs, largest learning rate and schedule, as in a recipe's stage; batch size and dropout if not the work's."""
 
     epochs: int
     lr: float
     schedule: str
     batch_size: int | None = None
+    dropout: float | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ WORKS = (
     ),
     Work(
         name="breastmnist-short",
-        title="the same, ours by one cycle of 8 epochs, batches of 64",
+        title="the same, ours by one cycle of 8 epochs, batches of 64, dropout 0.1",
         data="breastmnist/breastmnist.npz",
         model="cnn28",
         trainable="all",
@@ -96,7 +97,7 @@ WORKS = (
         whole=True,
         target=10,
         lr=1e-3,
-        instead=Course(8, 8e-3, "one_cycle", 64),
+        instead=Course(8, 8e-3, "one_cycle", batch_size=64, dropout=0.1),
     ),
     Work(
         name="head-yesno",
