@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.sections import stamp
-from benchmarks.speed.accuracy import ACCURACY_WORKS
+from benchmarks.speed.accuracy import ACCURACY_WORKS, FOLDS
 from benchmarks.speed.page import CURVE, growth_curve, page
 from benchmarks.speed.page_accuracy import OURS
 from benchmarks.speed.parts import GIVEN_BACK
@@ -38,7 +38,7 @@ BACKENDS = ("eager", "auto", "torch-bf16", "openvino-bf16")
 """Ways to compute a batch that are timed; "eager" is the baseline."""
 GROWTH = (1000, 4000, 16000)
 SEEDS = 3
-MORE_SEEDS = {"breastmnist": 8, "breastmnist-short": 8}
+MORE_SEEDS = {"breastmnist": 8, "breastmnist-short": 8, **FOLDS}
 """Works of so few test images that three seeds say little."""
 PLAIN = {"seed_loop", "peers", "baseline", "eager"}
 """Words of a timing process that stand for somebody else's way."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.sections import table
 from benchmarks.speed import reach as reaching
-from benchmarks.speed.accuracy import ACCURACY_WORKS, SAME_BASELINE
+from benchmarks.speed.accuracy import ACCURACY_WORKS, FOLDS, SAME_BASELINE
 from benchmarks.speed.turns import Found, middle, over_seeds, values
 from benchmarks.speed.works import LEARNED
 
@@ -63,9 +63,10 @@ def accuracy(found: Found) -> list[str]:
         if work.name in SAME_BASELINE:
             seeds = [a | b for a, b in zip(found["accuracy"][SAME_BASELINE[work.name]], seeds, strict=True)]
             seeds = [{k: seed[k] for k in ("baseline", "ours")} for seed in seeds]
-        rows.append(accuracy_row(work.title, work.test, seeds, "baseline"))
+        test = f"{FOLDS[work.name]} times {work.test}" if work.name in FOLDS else str(work.test)
+        rows.append(accuracy_row(work.title, test, seeds, "baseline"))
         if all("mirrored" in seed for seed in seeds):
-            rows.append(accuracy_row("the same, the baseline turning images as ours", work.test, seeds, "mirrored"))
+            rows.append(accuracy_row("the same, the baseline turning images as ours", test, seeds, "mirrored"))
     if not rows:
         return []
     missing = [work.title for work in ACCURACY_WORKS if not found["accuracy"].get(work.name)]
@@ -82,11 +83,11 @@ def accuracy(found: Found) -> list[str]:
     ]
 
 
-def accuracy_row(title: str, test: int, seeds: list[dict[str, Any]], side: str) -> list[str]:
+def accuracy_row(title: str, test: str, seeds: list[dict[str, Any]], side: str) -> list[str]:
     """Mean accuracies of one baseline and of ours, and the mean difference over seeds."""
     base, ours = values(seeds, side), values(seeds, "ours")
     difference = over_seeds([b - a for a, b in zip(base, ours, strict=True)])
-    return [title, str(len(seeds)), f"{test}", f"{mean(base):.3f}", f"{mean(ours):.3f}", difference]
+    return [title, str(len(seeds)), test, f"{mean(base):.3f}", f"{mean(ours):.3f}", difference]
 
 
 def reach(found: Found) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 from benchmarks.speed import inference, ours, seed_loop
 from benchmarks.speed.__main__ import BACKENDS
+from benchmarks.speed.accuracy import fold_of
 from benchmarks.speed.figures import figures
 from benchmarks.speed.page import growth_curve, page
 from benchmarks.speed.page import inference as answers
@@ -65,6 +66,14 @@ def test_both_loops_train_the_same_images(small: Job) -> None:
         assert 0 <= row["accuracy"] <= 1
     assert found["ours"]["plan_s"] >= 0
     assert found["ours"]["val_accuracy"] == found["ours"]["history"][-1]
+
+
+def test_folds_hold_out_every_image_once(small: Job) -> None:
+    folds = [fold_of(small, fold) for fold in range(3)]
+    assert sorted(row for job in folds for row in job.test) == sorted([*small.train, *small.val])
+    for job in folds:
+        assert len(job.train) == small.work.train
+        assert not set(job.train) & set(job.test)
 
 
 def test_the_baseline_stops_at_the_mark(small: Job) -> None:
