@@ -70,7 +70,7 @@ def training(found: Found) -> list[str]:
             f"- Short of the target: {'; '.join(short)}. The next section has the machine's limit for what is bound by "
             "products, by epochs of the same number: a course of fewer may gain as many times more."
         )
-    return [*lines, *notes, ""] if notes else lines
+    return [*lines, *notes]
 
 
 def where(found: Found) -> list[str]:
@@ -196,7 +196,7 @@ def inference(found: Found) -> list[str]:
         "",
         *table(head, rows),
     ]
-    return [*lines, *notes, ""] if notes else lines
+    return [*lines, *notes]
 
 
 def growth(found: Found) -> list[str]:

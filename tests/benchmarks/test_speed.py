@@ -98,14 +98,18 @@ def test_mirrored_turning_is_ours() -> None:
 
 
 def _course(history: list[float], whole: float) -> dict[str, Any]:
-    return {"history": history, "whole": whole, "peak_mb": 1000.0, "train": 90, "val": 30}
+    return {"history": history, "whole": whole, "epoch": whole / 2, "peak_mb": 1000.0, "train": 90, "val": 30}
 
 
 def test_time_to_the_mark_is_measured_not_composed() -> None:
     sides = {"baseline": _course([0.9, 0.99], 600), "ours-0": _course([0.95, 0.985], 100)}
     assert reach({"reach": sides}) == []  # two seeds are missing
     sides |= {"ours-1": _course([0.95, 0.981], 120), "ours-2": _course([0.95, 0.97], 90)}
-    lines = [line for line in reach({"reach": sides}) if line.startswith("| tumorscope")]
+    text = reach({"reach": sides})
+    assert not any("Short" in line for line in text)  # 600 s against 100
+    slow = {"reach": sides | {key: _course([0.95, 0.99], 125) for key in ("ours-0", "ours-1")}}
+    assert "4.8 of 5. The baseline needs 2 epochs of 300 s, ours 2 of 62 s" in reach(slow)[-1]
+    lines = [line for line in text if line.startswith("| tumorscope")]
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     assert [(row[3], row[4]) for row in cells] == [("1.7", "6.0"), ("2.0", "5.0"), ("1.5", "not reached")]
 
