@@ -295,7 +295,8 @@ decodes each epoch, torchvision transforms image by image, the better of 0 and 2
 the frozen part run every epoch). Ours decodes into a new cache within the timing of a whole recipe. Both run \
 validation after each epoch, on the same images with the same network, size, batch and number of epochs, unless a row \
 says otherwise. Threads of the baseline and of peers wait as torch's do by themselves. Processes take turns on an \
-otherwise idle machine. Images: training + validation, taken by a fixed seed. Peak memory is that of the process and its largest child; ours includes the measuring of the plan.
+otherwise idle machine. Images: training + validation, taken by a fixed seed. Peak memory is that of the process and \
+its largest child; ours includes the measuring of the plan.
 """
 ALL = tuple(work.name for work in WORKS)
 PARTS: dict[str, tuple[Callable[[Found], list[str]], tuple[tuple[str, tuple[str, ...]], ...]]] = {
