@@ -52,11 +52,11 @@ ACCURACY_WORKS = (
     ),
     Work(
         name="tinyvgg",
-        title="tinyvgg, 6 epochs of 400 brain-mri-4class images",
+        title="tinyvgg, 15 epochs of 400 brain-mri-4class images",
         data="brain-mri-4class",
         model="tinyvgg",
         trainable="all",
-        epochs=6,
+        epochs=15,
         train=400,
         val=32,
         test=400,

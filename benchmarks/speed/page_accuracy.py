@@ -75,8 +75,9 @@ def accuracy(found: Found) -> list[str]:
         "batch and number of epochs unless said otherwise; test images (official test part, drawn by a fixed seed, "
         "copies of training images among them) are answered once after training. The baseline turns images as "
         "torchvision does by itself, by the nearest pixel and with black corners, ours between pixels with what lies "
-        "outside mirrored in; where a row says so, the baseline's loop does as ours. Interval of the mean difference "
-        "over seeds by Student's t.",
+        "outside mirrored in; where a row says so, the baseline's loop does as ours. In stages 1 and 2 the "
+        "baseline's frozen batch norm takes the statistics of each batch, as the student systems' did; ours keeps "
+        "those of the weights. Interval of the mean difference over seeds by Student's t.",
         "",
         *table(["work", "seeds", "test images", "baseline", "tumorscope", "difference (95% interval)"], rows),
         *([f"Not measured yet: {'; '.join(missing)}.", ""] if missing else []),
